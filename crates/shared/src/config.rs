@@ -1,0 +1,262 @@
+//! The settings of both daemons: one TOML file, a second file that overrides it, environment variables, flags,
+//! in that order. A setting has one name: `push.websocket_listen` in the files is `CHAFFER_PUSH_WEBSOCKET_LISTEN`
+//! in the environment and `--push-websocket-listen` on the command line. What is not known is refused.
+//!
+//! Both daemons read the same file, so that what one needs to know of the other is said once.
+
+mod load;
+mod settings;
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, Flags, Loaded, Origin, load};
+pub use settings::{Kind, SETTINGS, Setting};
+
+/// All settings. [`SETTINGS`] says what each of them means.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The API daemon.
+    pub api: Api,
+    /// Where the API keeps everything.
+    pub database: Database,
+    /// The push daemon.
+    pub push: Push,
+    /// The secrets.
+    pub keys: Keys,
+    /// The logs of both.
+    pub log: Log,
+}
+
+/// Settings of the API daemon.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Api {
+    pub listen: SocketAddr,
+    pub name: String,
+    #[serde(deserialize_with = "networks")]
+    pub trusted_ips: Vec<IpNet>,
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    pub allowed_origins: Vec<String>,
+    pub websocket_url: Option<String>,
+    pub publish_to: Option<String>,
+    pub push_http_url: Option<String>,
+    pub heartbeat_ms: u64,
+    pub event_days: u32,
+    pub demo: bool,
+}
+
+/// Settings of the database.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Database {
+    pub url: String,
+    pub readers: usize,
+    pub queue: usize,
+}
+
+/// Settings of the push daemon.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Push {
+    pub websocket_listen: SocketAddr,
+    pub pusher_listen: SocketAddr,
+    pub http_listen: SocketAddr,
+    pub api_url: Option<String>,
+    pub allowed_origins: Vec<String>,
+    pub legacy_topics: Vec<String>,
+    pub legacy_topic_key: String,
+    pub max_frame_bytes: usize,
+    pub client_queue_bytes: usize,
+    pub replay_bytes: usize,
+    pub ping_seconds: u64,
+    pub auth_seconds: u64,
+    pub handshake_seconds: u64,
+    pub restart_spread_ms: u64,
+}
+
+/// The secrets that both daemons share.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Keys {
+    pub token: Vec<String>,
+    pub link: Vec<String>,
+}
+
+/// Settings of the logs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
+            name: "api-1".into(),
+            trusted_ips: Vec::new(),
+            // The sample configurations put nginx on the same machine. Without this, a forwarded request would
+            // seem to come from loopback itself.
+            trusted_proxies: vec![
+                IpNet::from(std::net::IpAddr::from([127, 0, 0, 1])),
+                IpNet::from(std::net::IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])),
+            ],
+            allowed_origins: Vec::new(),
+            websocket_url: None,
+            publish_to: None,
+            push_http_url: None,
+            heartbeat_ms: 300,
+            event_days: 7,
+            demo: false,
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: "sqlite://data/chaffer.db".into(), readers: 4, queue: 1024 }
+    }
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        Self {
+            websocket_listen: SocketAddr::from(([127, 0, 0, 1], 8091)),
+            pusher_listen: SocketAddr::from(([127, 0, 0, 1], 8092)),
+            http_listen: SocketAddr::from(([127, 0, 0, 1], 8093)),
+            api_url: None,
+            allowed_origins: Vec::new(),
+            legacy_topics: Vec::new(),
+            legacy_topic_key: "category".into(),
+            max_frame_bytes: 1 << 20,
+            client_queue_bytes: 1 << 20,
+            replay_bytes: 16 << 20,
+            ping_seconds: 25,
+            auth_seconds: 10,
+            handshake_seconds: 5,
+            restart_spread_ms: 5000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keys(token: {} hidden, link: {} hidden)", self.token.len(), self.link.len())
+    }
+}
+
+impl Config {
+    /// The address that browsers open their socket at.
+    #[must_use]
+    pub fn websocket_url(&self) -> String {
+        let default = || format!("ws://{}/ws", reachable(self.push.websocket_listen));
+        self.api.websocket_url.clone().unwrap_or_else(default)
+    }
+
+    /// The push daemon's pusher port, where the API connects its PUSH socket to.
+    #[must_use]
+    pub fn publish_to(&self) -> String {
+        let default = || format!("tcp://{}", reachable(self.push.pusher_listen));
+        self.api.publish_to.clone().unwrap_or_else(default)
+    }
+
+    /// The push daemon's HTTP side door, without a slash at the end.
+    #[must_use]
+    pub fn push_http_url(&self) -> String {
+        let default = || format!("http://{}", reachable(self.push.http_listen));
+        without_slash(self.api.push_http_url.clone().unwrap_or_else(default))
+    }
+
+    /// The API, as the push daemon reaches it, without a slash at the end.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        let default = || format!("http://{}", reachable(self.api.listen));
+        without_slash(self.push.api_url.clone().unwrap_or_else(default))
+    }
+}
+
+/// Networks as `10.0.0.0/8`, single addresses as `10.0.0.1`.
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let parse = |text: String| {
+        let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+        text.parse::<IpNet>().or_else(|_| address()).map_err(|_| {
+            serde::de::Error::custom(format!("`{text}` is neither an address nor a network (CIDR)"))
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
+}
+
+/// Where a listener can be reached from the same machine: loopback when it listens everywhere.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let mut address = listen;
+    if listen.ip().is_unspecified() {
+        address.set_ip(match listen {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn without_slash(mut url: String) -> String {
+    url.truncate(url.trim_end_matches('/').len());
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_follow_the_listeners() {
+        let mut config = Config::default();
+        assert_eq!(config.websocket_url(), "ws://127.0.0.1:8091/ws");
+        assert_eq!(config.publish_to(), "tcp://127.0.0.1:8092");
+        assert_eq!(config.push_http_url(), "http://127.0.0.1:8093");
+        assert_eq!(config.api_url(), "http://127.0.0.1:8090");
+        config.push.pusher_listen = "0.0.0.0:9000".parse().unwrap();
+        config.push.api_url = Some("http://10.0.0.1:80/".into());
+        assert_eq!(config.publish_to(), "tcp://127.0.0.1:9000");
+        assert_eq!(config.api_url(), "http://10.0.0.1:80");
+    }
+
+    #[test]
+    fn networks_may_be_single_addresses() {
+        let api: Api = toml::from_str("trusted_ips = ['10.1.2.3', '10.0.0.0/8', '::1']").unwrap();
+        assert_eq!(api.trusted_ips.len(), 3);
+        assert!(toml::from_str::<Api>("trusted_ips = ['shop.example']").is_err());
+    }
+
+    #[test]
+    fn secrets_never_show_in_logs() {
+        let keys = Keys { token: vec!["a:secret".into()], link: vec!["secret".into()] };
+        assert!(!format!("{keys:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,472 @@
+//! Puts the sources of settings on top of each other and remembers where each value came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use toml::{Table, Value};
+
+use super::{Config, Kind, SETTINGS, Setting};
+
+/// Read when neither a flag nor the environment names a file, if it exists.
+const DEFAULT_FILE: &str = "/etc/chaffer/chaffer.toml";
+const FILE_ENV: &str = "CHAFFER_CONFIG";
+const OVERRIDE_ENV: &str = "CHAFFER_CONFIG_OVERRIDE";
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// One of the two files.
+    File(PathBuf),
+    /// The environment variable of that name.
+    Env(String),
+    /// The flag of that name.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::Flag(name) => write!(f, "flag --{name}"),
+        }
+    }
+}
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// Where each value that is no default came from, by `section.name`.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// Why the settings cannot be used. Says what to change, and never shows a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is no TOML.
+    #[error("{} is not valid TOML, line {line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A name that is no setting's.
+    #[error("unknown setting `{name}` in {origin}{}", hint(similar))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Where it stands.
+        origin: Origin,
+        /// The setting that was perhaps meant.
+        similar: Option<String>,
+    },
+    /// A value of the wrong type or form.
+    #[error("`{key}` from {origin}: {message}")]
+    Value {
+        /// The setting.
+        key: String,
+        /// Where it was set.
+        origin: Origin,
+        /// What it must be.
+        message: String,
+    },
+}
+
+fn hint(similar: &Option<String>) -> String {
+    similar.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// The flags of both daemons: the two files and one flag for each setting that is no secret.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    file: Option<PathBuf>,
+    override_file: Option<PathBuf>,
+    values: BTreeMap<&'static str, String>,
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let path = |name: &'static str, help: String| {
+            Arg::new(name).long(name).value_name("FILE").help(help).global(true)
+        };
+        let command = command
+            .arg(path("config", format!("Configuration file [env: {FILE_ENV}] [default: {DEFAULT_FILE}, if there]")))
+            .arg(path(
+                "config-override",
+                format!("Second file, which overrides the first [env: {OVERRIDE_ENV}] [default: <config>.local.toml, if there]"),
+            ));
+        SETTINGS.iter().filter(|setting| !setting.secret).fold(command, |command, setting| {
+            command.arg(
+                Arg::new(setting.key)
+                    .long(setting.flag())
+                    .value_name("VALUE")
+                    .help(setting.help)
+                    .help_heading(
+                        "Settings (each also in the file, and as CHAFFER_... in the environment)",
+                    )
+                    .global(true),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let get = |name: &str| matches.get_one::<String>(name).cloned();
+        self.file = get("config").map(PathBuf::from);
+        self.override_file = get("config-override").map(PathBuf::from);
+        for setting in SETTINGS.iter().filter(|setting| !setting.secret) {
+            if let Some(value) = get(setting.key) {
+                self.values.insert(setting.key, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Flags {
+    /// Names the configuration file, as `--config` does.
+    #[must_use]
+    pub fn with_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// The file that `--config` names.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+}
+
+/// Reads the settings: defaults, the file, the second file, the environment, the flags; the later one wins.
+/// `env` is the process's environment, passed in so that tests need not change it.
+///
+/// # Errors
+/// [`ConfigError`] for a file that cannot be read, an unknown name or a bad value.
+pub fn load(
+    flags: &Flags,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, ConfigError> {
+    let env: BTreeMap<String, String> =
+        env.into_iter().filter(|(name, _)| name.starts_with("CHAFFER_")).collect();
+    let named = |flag: &Option<PathBuf>, name: &str| {
+        flag.clone().or_else(|| env.get(name).map(PathBuf::from))
+    };
+    let mut layers = Layers::default();
+
+    let existing = |path: PathBuf| path.exists().then_some(path);
+    let file = named(&flags.file, FILE_ENV).or_else(|| existing(PathBuf::from(DEFAULT_FILE)));
+    let second = named(&flags.override_file, OVERRIDE_ENV)
+        .or_else(|| existing(file.as_ref()?.with_extension("local.toml")));
+    for path in [file, second].into_iter().flatten() {
+        layers.add_file(path)?;
+    }
+    for (name, text) in &env {
+        if name != FILE_ENV && name != OVERRIDE_ENV {
+            layers.add_env(name, text)?;
+        }
+    }
+    for (key, text) in &flags.values {
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == *key) {
+            layers.add_text(setting, text, Origin::Flag(setting.flag()))?;
+        }
+    }
+    layers.finish()
+}
+
+#[derive(Default)]
+struct Layers {
+    table: Table,
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Layers {
+    fn add_file(&mut self, path: PathBuf) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        // Only the parser's message and the line are told: the line itself may hold a secret.
+        let table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            path: path.clone(),
+            line: error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(1, |before| before.matches('\n').count() + 1),
+            message: error.message().to_owned(),
+        })?;
+        let origin = Origin::File(path);
+        for (section, value) in table {
+            let Value::Table(values) = value else {
+                return Err(unknown(&section, origin, |setting| setting.key.to_owned()));
+            };
+            for (name, value) in values {
+                let key = format!("{section}.{name}");
+                let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+                    return Err(unknown(&key, origin, |setting| setting.key.to_owned()));
+                };
+                self.set(setting, value, origin.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn add_env(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+        let origin = Origin::Env(name.to_owned());
+        match SETTINGS.iter().find(|setting| setting.env() == name) {
+            Some(setting) => self.add_text(setting, text, origin),
+            None => Err(unknown(name, origin, Setting::env)),
+        }
+    }
+
+    fn add_text(
+        &mut self,
+        setting: &Setting,
+        text: &str,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let wrong = |message: &str| ConfigError::Value {
+            key: setting.key.to_owned(),
+            origin: origin.clone(),
+            message: message.to_owned(),
+        };
+        let value = match setting.kind {
+            Kind::Text => Value::String(text.to_owned()),
+            Kind::Number => {
+                Value::Integer(text.trim().parse().map_err(|_| wrong("expected a whole number"))?)
+            }
+            Kind::Switch => Value::Boolean(match text.trim() {
+                "true" | "1" | "yes" | "on" => true,
+                "false" | "0" | "no" | "off" | "" => false,
+                _ => return Err(wrong("expected true or false")),
+            }),
+            Kind::List => {
+                let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+                Value::Array(entries.map(|entry| Value::String(entry.to_owned())).collect())
+            }
+        };
+        self.set(setting, value, origin);
+        Ok(())
+    }
+
+    fn set(&mut self, setting: &Setting, value: Value, origin: Origin) {
+        let Some((section, name)) = setting.key.split_once('.') else { return };
+        let section = self.table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(section) = section {
+            section.insert(name.to_owned(), value);
+        }
+        self.origins.insert(setting.key.to_owned(), origin);
+    }
+
+    fn finish(self) -> Result<Loaded, ConfigError> {
+        match Value::Table(self.table.clone()).try_into::<Config>() {
+            Ok(config) => Ok(Loaded { config, origins: self.origins }),
+            Err(error) => Err(self.blame(&error)),
+        }
+    }
+
+    /// Finds the setting that made the whole fail, by trying each one alone.
+    fn blame(&self, whole: &toml::de::Error) -> ConfigError {
+        for (key, origin) in &self.origins {
+            let Some((section, name)) = key.split_once('.') else { continue };
+            let Some(value) = self.table.get(section).and_then(|section| section.get(name)) else {
+                continue;
+            };
+            let alone = Table::from_iter([(
+                section.to_owned(),
+                Value::Table(Table::from_iter([(name.to_owned(), value.clone())])),
+            )]);
+            if let Err(error) = Value::Table(alone).try_into::<Config>() {
+                let secret = SETTINGS.iter().any(|setting| setting.key == key && setting.secret);
+                return ConfigError::Value {
+                    key: key.clone(),
+                    origin: origin.clone(),
+                    message: if secret {
+                        "has the wrong type or form".into()
+                    } else {
+                        error.message().to_owned()
+                    },
+                };
+            }
+        }
+        ConfigError::Value {
+            key: "configuration".into(),
+            origin: Origin::File(PathBuf::from(DEFAULT_FILE)),
+            message: whole.message().to_owned(),
+        }
+    }
+}
+
+fn unknown(name: &str, origin: Origin, spell: impl Fn(&Setting) -> String) -> ConfigError {
+    let close = |candidate: &String| {
+        let shared = candidate.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
+        shared * 2 >= name.chars().count()
+    };
+    let similar = SETTINGS.iter().map(spell).filter(close).min_by_key(|candidate| {
+        let same = candidate.chars().zip(name.chars()).filter(|(a, b)| a == b).count();
+        name.len().max(candidate.len()) - same
+    });
+    ConfigError::Unknown { name: name.to_owned(), origin, similar }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::io::Write;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    fn flags(arguments: &[&str]) -> Flags {
+        let command = Flags::augment_args(Command::new("test").no_binary_name(true));
+        Flags::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn without_anything_the_defaults_hold() {
+        let loaded = load(&Flags::default(), env(&[("PATH", "/bin")])).unwrap();
+        assert_eq!(loaded.config.push.websocket_listen.port(), 8091);
+        assert_eq!(loaded.config.push.pusher_listen.port(), 8092);
+        assert_eq!(loaded.config.api.listen.port(), 8090);
+        assert_eq!(loaded.config.push.http_listen.port(), 8093);
+        assert!(loaded.origins.is_empty());
+    }
+
+    #[test]
+    fn the_later_source_wins() {
+        let first = file(
+            "[api]\nlisten = '127.0.0.1:1'\nname = 'first'\nheartbeat_ms = 1\n[log]\nlevel = 'warn'",
+        );
+        let second = file("[api]\nlisten = '127.0.0.1:2'\nname = 'second'\nheartbeat_ms = 2");
+        let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
+        let flags = flags(&[
+            "--config",
+            &path(&first),
+            "--config-override",
+            &path(&second),
+            "--api-listen",
+            "127.0.0.1:4",
+        ]);
+        let env = env(&[("CHAFFER_API_LISTEN", "127.0.0.1:3"), ("CHAFFER_API_NAME", "third")]);
+        let loaded = load(&flags, env).unwrap();
+        assert_eq!(loaded.config.api.listen.port(), 4);
+        assert_eq!(loaded.config.api.name, "third");
+        assert_eq!(loaded.config.api.heartbeat_ms, 2);
+        assert_eq!(loaded.config.log.level, "warn");
+        assert_eq!(loaded.origins["api.listen"], Origin::Flag("api-listen".into()));
+        assert_eq!(loaded.origins["api.name"], Origin::Env("CHAFFER_API_NAME".into()));
+        assert_eq!(loaded.origins["log.level"], Origin::File(first.path().into()));
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let env = env(&[("CHAFFER_PUSH_LEGACY_TOPICS", "kittens*, order_1 ,,")]);
+        let loaded = load(&Flags::default(), env).unwrap();
+        assert_eq!(loaded.config.push.legacy_topics, ["kittens*", "order_1"]);
+    }
+
+    #[test]
+    fn unknown_names_are_refused_wherever_they_stand() {
+        let refused = |flags: &Flags, pairs: &[(&str, &str)]| {
+            load(flags, env(pairs)).unwrap_err().to_string()
+        };
+        let text = refused(&Flags::default(), &[("CHAFFER_PUSH_WEBSOKET_LISTEN", "x")]);
+        assert!(text.contains("did you mean `CHAFFER_PUSH_WEBSOCKET_LISTEN`"), "{text}");
+        for content in
+            ["[api]\nlissten = 1", "[apj]\nlisten = 1", "listen = 1", "[[api]]\nlisten = 1"]
+        {
+            let file = file(content);
+            let text = refused(&Flags::default().with_file(file.path()), &[]);
+            assert!(text.contains("unknown setting"), "{content}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_place() {
+        let text = load(&Flags::default(), env(&[("CHAFFER_API_LISTEN", "nowhere")]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.starts_with("`api.listen` from environment variable CHAFFER_API_LISTEN"),
+            "{text}"
+        );
+        let file = file("[api]\nname = 'x'\n[push]\nping_seconds = -1");
+        let text = load(&Flags::default().with_file(file.path()), []).unwrap_err().to_string();
+        assert!(text.starts_with("`push.ping_seconds` from "), "{text}");
+    }
+
+    #[test]
+    fn errors_never_show_a_secret() {
+        for content in [
+            "[keys]\nlink = 'hunter2'",
+            "[keys]\nlink = [hunter2]",
+            "[database]\nurl = ['hunter2']",
+        ] {
+            let file = file(content);
+            let error = load(&Flags::default().with_file(file.path()), []).unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_when_it_was_named() {
+        let error = load(&Flags::default().with_file("/nowhere/chaffer.toml"), []).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/chaffer.toml"), "{error}");
+    }
+
+    #[test]
+    fn the_list_of_settings_and_the_structs_agree() {
+        let listed: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+        assert_eq!(listed.len(), SETTINGS.len());
+        let full = Config {
+            api: super::super::Api {
+                websocket_url: Some(String::new()),
+                publish_to: Some(String::new()),
+                push_http_url: Some(String::new()),
+                ..Default::default()
+            },
+            push: super::super::Push { api_url: Some(String::new()), ..Default::default() },
+            ..Default::default()
+        };
+        let written = Table::try_from(&full).unwrap();
+        let in_structs: BTreeSet<String> = written
+            .iter()
+            .flat_map(|(section, values)| {
+                values.as_table().unwrap().keys().map(move |name| format!("{section}.{name}"))
+            })
+            .collect();
+        assert_eq!(in_structs.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed);
+    }
+}

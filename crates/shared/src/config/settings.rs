@@ -1,0 +1,141 @@
+//! The list of all settings: their names, what they mean, and how a text from the environment is read.
+
+/// What kind of value a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A text, an address or a URL.
+    Text,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Switch,
+    /// Texts; separated by commas in the environment and on the command line.
+    List,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// `section.name`, as in the files.
+    pub key: &'static str,
+    /// What kind of value it takes.
+    pub kind: Kind,
+    /// Whether its value must never be shown; a secret has no flag, since flags are seen in the process list.
+    pub secret: bool,
+    /// What it does.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The environment variable: `push.http_listen` is `CHAFFER_PUSH_HTTP_LISTEN`.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("CHAFFER_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// The flag, without its dashes: `push.http_listen` is `push-http-listen`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.key.replace(['.', '_'], "-")
+    }
+}
+
+const fn setting(key: &'static str, kind: Kind, help: &'static str) -> Setting {
+    Setting { key, kind, secret: false, help }
+}
+
+const fn secret(key: &'static str, kind: Kind, help: &'static str) -> Setting {
+    Setting { key, kind, secret: true, help }
+}
+
+/// Every setting there is.
+pub const SETTINGS: &[Setting] = &[
+    setting("api.listen", Kind::Text, "Address and port of the API"),
+    setting("api.name", Kind::Text, "Name of this API node in events"),
+    setting(
+        "api.trusted_ips",
+        Kind::List,
+        "Addresses (CIDR) that may call with an API key; none by default",
+    ),
+    setting("api.trusted_proxies", Kind::List, "Proxies (CIDR) whose X-Forwarded-For is believed"),
+    setting(
+        "api.allowed_origins",
+        Kind::List,
+        "Origins of pages that may call the API from a browser, or *",
+    ),
+    setting(
+        "api.websocket_url",
+        Kind::Text,
+        "Where browsers open their socket, e.g. wss://shop.example/ws",
+    ),
+    setting("api.publish_to", Kind::Text, "ZeroMQ endpoint of the push daemon's pusher port"),
+    setting("api.push_http_url", Kind::Text, "URL of the push daemon's side door"),
+    setting("api.heartbeat_ms", Kind::Number, "Milliseconds between heartbeats to the push daemon"),
+    setting("api.event_days", Kind::Number, "Days that stored events are kept for replay"),
+    setting(
+        "api.demo",
+        Kind::Switch,
+        "Serves the demo page at /demo, open to everybody: never on a real shop",
+    ),
+    secret(
+        "database.url",
+        Kind::Text,
+        "sqlite://path/to/file or mysql://user:password@host:port/database",
+    ),
+    setting("database.readers", Kind::Number, "Connections that read at the same time"),
+    setting(
+        "database.queue",
+        Kind::Number,
+        "Requests that may wait for the database before others get 503",
+    ),
+    setting("push.websocket_listen", Kind::Text, "Address and port of the WebSocket server"),
+    setting("push.pusher_listen", Kind::Text, "Address and port of the pusher port (ZeroMQ PULL)"),
+    setting(
+        "push.http_listen",
+        Kind::Text,
+        "Address and port of the side door: health and presence",
+    ),
+    setting("push.api_url", Kind::Text, "URL of the API, to ask for missed events"),
+    setting(
+        "push.allowed_origins",
+        Kind::List,
+        "Origins of pages that may open a socket; all when empty",
+    ),
+    setting(
+        "push.legacy_topics",
+        Kind::List,
+        "Topics (patterns with *) that legacy clients may hear; none by default",
+    ),
+    setting("push.legacy_topic_key", Kind::Text, "Key of a legacy message that holds its topic"),
+    setting("push.max_frame_bytes", Kind::Number, "Longest message on the pusher port"),
+    setting(
+        "push.client_queue_bytes",
+        Kind::Number,
+        "Bytes that may wait for one slow client before it is closed",
+    ),
+    setting(
+        "push.replay_bytes",
+        Kind::Number,
+        "Memory for events that reconnecting clients may have missed",
+    ),
+    setting("push.ping_seconds", Kind::Number, "Seconds between WebSocket pings"),
+    setting("push.auth_seconds", Kind::Number, "Seconds a client has to authenticate"),
+    setting(
+        "push.handshake_seconds",
+        Kind::Number,
+        "Seconds a peer has for the WebSocket or ZeroMQ handshake",
+    ),
+    setting(
+        "push.restart_spread_ms",
+        Kind::Number,
+        "Clients come back within these milliseconds after a restart",
+    ),
+    secret(
+        "keys.token",
+        Kind::List,
+        "Keys for user tokens, each <kid>:<secret>; the first one signs",
+    ),
+    secret("keys.link", Kind::List, "Keys that both daemons share; the first one signs"),
+    setting("log.level", Kind::Text, "error, warn, info, debug or trace, or a filter"),
+    setting("log.format", Kind::Text, "text or json"),
+];

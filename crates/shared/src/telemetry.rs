@@ -1,0 +1,32 @@
+//! Logging set-up, the same for both daemons: to standard error, as text or as JSON, one line an event.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Why logging could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.level` is no filter.
+    #[error(
+        "log.level: {0}; use error, warn, info, debug or trace, or a filter such as info,chaffer_push=debug"
+    )]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Logging was started before.
+    #[error("logging was started twice: {0}")]
+    Started(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// When the filter cannot be read, or logging was started before.
+pub fn start(log: &Log) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(&log.level)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => builder.with_ansi(false).try_init()?,
+        LogFormat::Json => builder.json().flatten_event(true).try_init()?,
+    }
+    Ok(())
+}

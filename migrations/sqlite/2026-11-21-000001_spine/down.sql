@@ -1,0 +1,11 @@
+DROP TABLE idempotency_keys;
+DROP TABLE event_topics;
+DROP TABLE events;
+DROP TABLE read_states;
+DROP TABLE messages;
+DROP TABLE participants;
+DROP TABLE threads;
+DROP TABLE users;
+DROP TABLE vendors;
+DROP TABLE api_keys;
+DROP TABLE counters;

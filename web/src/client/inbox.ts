@@ -72,10 +72,9 @@ export class Inbox {
   newest(threadId: number, messages: Message[], hasOlder: boolean): void {
     const conversation = this.conversations.get(threadId);
     if (conversation === undefined) return;
-    const last = messages.at(-1)?.id ?? 0;
-    const later = conversation.messages.filter((message) => message.id > last);
-    conversation.messages = [];
-    this.#merge(conversation, [...messages, ...later]);
+    const first = messages[0]?.id ?? 0;
+    conversation.messages = conversation.messages.filter((message) => message.id >= first);
+    this.#merge(conversation, messages);
     conversation.loaded = true;
     conversation.hasOlder = hasOlder;
   }

@@ -132,6 +132,7 @@ export class ConversationView {
     for (const key of this.#bubbles.keys()) if (!keys.has(key)) this.#bubbles.delete(key);
     this.#earlier.hidden = !conversation?.loaded || !conversation.hasOlder;
     this.#empty.hidden = shown.length > 0;
+    this.element.classList.toggle("empty", shown.length === 0);
     if (!conversation || conversation.loaded) setText(this.#empty, this.options.emptyText());
     const typists = id === null ? [] : chat.inbox.typists(id, Date.now());
     setText(this.#typing, typists[0] === undefined ? "" : t.text("typing", { name: typists[0] }));

@@ -3,7 +3,6 @@
 const en = {
   language: "English",
   page_title: "Chaffer demo: a shop and its vendor",
-  tagline: "Chat for marketplaces",
   intro: "One page, two people. Write on one side and watch the other.",
   choose_language: "Language",
   choose_side: "Side",
@@ -11,7 +10,7 @@ const en = {
   side_vendor: "Vendor",
   unread: { one: "{n} unread message", other: "{n} unread messages" },
 
-  shop_name: "Kiln & Co.",
+  shop_name: "Hearth & Table",
   shop_label: "What the customer sees: the product page",
   breadcrumb: "Kitchen / Tea",
   product_title: "Tideline stoneware teapot, 0.9 l",
@@ -23,7 +22,6 @@ const en = {
   sold_by: "Sold by {name}",
   contact_vendor: "Contact vendor",
   back_to_product: "Back to the product",
-  add_to_cart: "Add to cart",
 
   desk_title: "Vendor’s desk",
   desk_label: "What the vendor sees: the messages",
@@ -31,7 +29,6 @@ const en = {
   no_threads: "No conversations yet. They appear here as soon as a customer writes.",
   pick_thread: "Choose a conversation to read and answer it.",
   back_to_threads: "Back to the conversations",
-  thread_item: "Ticket {id}, {name}, {subject}",
   you: "You: {text}",
   online: "online",
   offline: "offline",
@@ -84,7 +81,6 @@ type Translation = { [K in keyof Texts]?: Texts[K] extends string ? string : Plu
 const ru: Translation = {
   language: "Русский",
   page_title: "Демонстрация Chaffer: магазин и продавец",
-  tagline: "Чат для маркетплейсов",
   intro: "Одна страница, два человека. Напишите с одной стороны и смотрите на другую.",
   choose_language: "Язык",
   choose_side: "Сторона",
@@ -97,7 +93,7 @@ const ru: Translation = {
     other: "{n} непрочитанного сообщения",
   },
 
-  shop_name: "Печь и глина",
+  shop_name: "Очаг и стол",
   shop_label: "Что видит покупатель: страница товара",
   breadcrumb: "Кухня / Чай",
   product_title: "Керамический чайник «Прибой», 0,9 л",
@@ -109,7 +105,6 @@ const ru: Translation = {
   sold_by: "Продавец: {name}",
   contact_vendor: "Написать продавцу",
   back_to_product: "Назад к товару",
-  add_to_cart: "В корзину",
 
   desk_title: "Кабинет продавца",
   desk_label: "Что видит продавец: сообщения",
@@ -117,7 +112,6 @@ const ru: Translation = {
   no_threads: "Диалогов пока нет. Они появятся здесь, как только напишет покупатель.",
   pick_thread: "Выберите диалог, чтобы прочитать его и ответить.",
   back_to_threads: "Назад к диалогам",
-  thread_item: "Обращение {id}, {name}, {subject}",
   you: "Вы: {text}",
   online: "в сети",
   offline: "не в сети",
@@ -180,7 +174,7 @@ export class Translator {
   constructor(readonly language: string) {
     this.#texts = languages[language] ?? en;
     this.#plural = new Intl.PluralRules(language);
-    this.#time = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+    this.#time = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
     this.#day = new Intl.DateTimeFormat(language, { day: "numeric", month: "long", year: "numeric" });
   }
 

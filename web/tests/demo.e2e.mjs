@@ -163,6 +163,11 @@ for (const size of ["phone", "desktop"]) {
         await page.locator("#customer textarea").focus();
         await page.waitForTimeout(400);
         await picture("4-conversation");
+        const hidden = await page.evaluate(() => {
+          const last = [...document.querySelectorAll("#customer .message")].at(-1).getBoundingClientRect();
+          return last.bottom - document.querySelector("#customer .composer").getBoundingClientRect().top;
+        });
+        assert.ok(hidden <= 0, `the last message reaches ${hidden} px below the field`);
         const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(overflow <= 0, `the page is ${overflow} px too wide`);
         await close();

@@ -30,6 +30,8 @@ export class ConversationView {
   /** One element per message, kept when a draft becomes a message: it must not flicker nor be read out twice. */
   #bubbles = new Map<string, { element: HTMLElement; drawn: string }>();
   #days = new Map<string, HTMLElement>();
+  /** The reader is at the newest message, and stays there when more come or the room changes. */
+  #stuck = true;
 
   constructor(private readonly options: ConversationOptions) {
     const { t } = options;
@@ -69,8 +71,14 @@ export class ConversationView {
     this.#earlier.addEventListener("click", () => void this.#showEarlier());
     this.#newest.addEventListener("click", () => this.toEnd());
     scroller.addEventListener("scroll", () => {
-      if (this.#atEnd()) this.#newest.hidden = true;
+      // A hidden view has no height and tells nothing.
+      if (scroller.clientHeight > 0) this.#stuck = this.#atEnd();
+      if (this.#stuck) this.#newest.hidden = true;
     });
+    // The keyboard of a phone comes up, or its other tab was shown until now.
+    new ResizeObserver(() => {
+      if (this.#stuck) this.toEnd();
+    }).observe(scroller);
   }
 
   get threadId(): number | null {
@@ -112,7 +120,6 @@ export class ConversationView {
     const conversation = id === null ? undefined : chat.inbox.conversations.get(id);
     const messages = conversation?.loaded ? conversation.messages : [];
     const drafts = id === null ? [] : chat.drafts(id);
-    const wasAtEnd = this.#atEnd();
 
     const shown: HTMLElement[] = [];
     const keys = new Set<string>();
@@ -138,13 +145,14 @@ export class ConversationView {
     setText(this.#typing, typists[0] === undefined ? "" : t.text("typing", { name: typists[0] }));
 
     const grown = this.#log.lastElementChild !== last;
-    if (grown && (wasAtEnd || shown.at(-1)?.classList.contains("mine"))) this.toEnd();
+    if (grown && (this.#stuck || shown.at(-1)?.classList.contains("mine"))) this.toEnd();
     else if (grown) this.#newest.hidden = false;
   }
 
   toEnd(): void {
     const scroller = this.#scroller;
     scroller.scrollTop = scroller.scrollHeight;
+    this.#stuck = true;
     this.#newest.hidden = true;
   }
 

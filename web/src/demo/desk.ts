@@ -124,9 +124,9 @@ export class Desk implements Side {
     button.classList.toggle("unread", unread > 0);
     button.replaceChildren(
       h("span", { class: "avatar", "aria-hidden": "true" }, initials(name)),
-      h("span", { class: "who" }, name, flagged ? h("span", { class: "flag" }, "!") : null),
+      h("span", { class: "who", dir: "auto" }, name, flagged ? h("span", { class: "flag" }, "!") : null),
       h("time", { datetime: thread.updated_at }, t.time(last?.created_at ?? thread.updated_at)),
-      h("span", { class: "about" }, `#${thread.id} · ${thread.subject.title ?? thread.subject.id}`),
+      h("span", { class: "about", dir: "auto" }, `#${thread.id} · ${thread.subject.title ?? thread.subject.id}`),
       h("span", { class: "last", dir: "auto" }, mine ? t.text("you", { text }) : text),
       badge,
     );

@@ -174,7 +174,7 @@ export class Translator {
   constructor(readonly language: string) {
     this.#texts = languages[language] ?? en;
     this.#plural = new Intl.PluralRules(language);
-    this.#time = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
+    this.#time = new Intl.DateTimeFormat(language, { timeStyle: "short" });
     this.#day = new Intl.DateTimeFormat(language, { day: "numeric", month: "long", year: "numeric" });
   }
 

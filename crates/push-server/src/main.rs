@@ -1,1 +1,64 @@
-fn main() {}
+//! `chaffer-push`: reads the settings, starts the daemon, stops it on SIGTERM or SIGINT.
+
+use anyhow::Context;
+use chaffer_push::Server;
+use chaffer_shared::config::{self, Flags};
+use chaffer_shared::telemetry;
+use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// Chaffer's push daemon: fans events out to WebSocket clients.
+#[derive(Debug, Parser)]
+#[command(name = "chaffer-push", version)]
+struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let loaded = config::load(&arguments.flags, std::env::vars())?;
+    telemetry::start(&loaded.config.log)?;
+    log_panics();
+    raise_file_limit();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let server = Server::bind(loaded.config)?;
+    let stop = CancellationToken::new();
+    let stopper = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopper.cancel();
+    });
+    Ok(server.run(stop).await?)
+}
+
+/// A panic in a task ends that task alone; nobody would hear of it otherwise.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        chaffer_push::metrics::PANICS.increment();
+        error!(panic = %panic, "a task panicked: this is a bug, please report it");
+    }));
+}
+
+/// Every client is a file descriptor, and the usual soft limit of 1,024 is a wall; the hard one is far higher.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => info!(from = limit.current, to = limit.maximum, "file descriptor limit raised"),
+        Err(error) => {
+            warn!(%error, limit = limit.current, "cannot raise the file descriptor limit");
+        }
+    }
+}

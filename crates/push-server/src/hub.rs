@@ -1,0 +1,256 @@
+//! From topics to connections.
+//!
+//! The hub is a few shards, one per core; each connection belongs to one of them for life. A shard is one task
+//! that owns its connections, their topics and its own view of the replay memory, and handles one [`Command`]
+//! after the other: no lock lies on the way of an event, and a client that joins, resumes or refreshes does so
+//! at a definite place between two events. That is what makes "each event once, in order" easy to see.
+
+mod memory;
+mod shard;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use chaffer_shared::config::Push;
+use chaffer_shared::event::{Event, EventId, RevokedTopic};
+use chaffer_shared::token::Claims;
+use chaffer_shared::topic::Topic;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::metrics::Metrics;
+use crate::outlet::Outlet;
+use crate::presence::Presence;
+use crate::websocket::{frames, native, wamp};
+use shard::Shard;
+
+/// So many commands may wait for a shard before whoever sends them waits, too.
+const COMMANDS: usize = 4096;
+
+/// The number of a connection, unique for the life of the process.
+pub type ConnectionId = u64;
+
+/// Something to pass on, encoded once for all who get it.
+#[derive(Debug)]
+pub struct Published {
+    /// The id of a stored event; `None` for an ephemeral or legacy one.
+    pub id: Option<EventId>,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// Who gets it.
+    pub audience: Audience,
+    /// The finished WebSocket frame.
+    pub frame: Bytes,
+}
+
+/// Who gets something.
+#[derive(Debug)]
+pub enum Audience {
+    /// Native sessions that hear one of the topics.
+    Native(Vec<Topic>),
+    /// WAMP sessions that subscribed to the topic.
+    Legacy(String),
+}
+
+impl Published {
+    /// An event of the API. One that nobody is to hear only moves the position on.
+    #[must_use]
+    pub fn event(event: Event, silent: bool) -> Self {
+        Self {
+            id: event.id,
+            at: event.at,
+            frame: if silent { Bytes::new() } else { native::event_frame(&event) },
+            audience: Audience::Native(if silent { Vec::new() } else { event.topics }),
+        }
+    }
+
+    /// A legacy event; the payload has been found to be a JSON object.
+    #[must_use]
+    pub fn legacy(topic: String, payload: &str) -> Self {
+        Self {
+            id: None,
+            at: Utc::now(),
+            frame: wamp::event_frame(&topic, payload),
+            audience: Audience::Legacy(topic),
+        }
+    }
+}
+
+/// A native client that has shown a good token.
+#[derive(Debug)]
+pub struct NativeJoin {
+    /// What the token says.
+    pub claims: Claims,
+    /// The last event that the client has seen.
+    pub after: Option<EventId>,
+    /// The name of the session.
+    pub session: String,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Pass this on; stored events come in order and without gaps.
+    Deliver(Arc<Published>),
+    /// Keep this stored event of the past for those who resume.
+    Remember(Arc<Published>),
+    /// The position is known now: everything after `floor` is remembered, up to `last`.
+    Open {
+        /// Memory reaches back to right after this event.
+        floor: EventId,
+        /// The position.
+        last: EventId,
+    },
+    /// The stream does not go on from where it was: cursors of the connected clients are of no use.
+    Jump(EventId),
+    /// The API is about to be asked for its last event: clients that know of later ones than we do are in doubt.
+    Doubt,
+    /// The API's last event, as of a question asked after [`Command::Doubt`]: those in doubt know no later one.
+    Confirm(EventId),
+    /// Tokens of this topic that were issued up to a moment count no longer.
+    Revoke(RevokedTopic),
+    /// A native client.
+    JoinNative(ConnectionId, Arc<Outlet>, Box<NativeJoin>),
+    /// A WAMP client.
+    JoinLegacy(ConnectionId, Arc<Outlet>),
+    /// A native client shows its next token.
+    Refresh(ConnectionId, Box<Claims>),
+    /// A native client wants to hear of these users' coming and going, until a moment.
+    Watch(ConnectionId, Vec<String>, DateTime<Utc>),
+    /// A WAMP client subscribes; the topic is one that it may hear.
+    Subscribe(ConnectionId, String),
+    /// A WAMP client unsubscribes.
+    Unsubscribe(ConnectionId, String),
+    /// A connection is over.
+    Leave(ConnectionId),
+    /// What goes on, for the side door.
+    Describe(oneshot::Sender<Vec<TopicCount>>),
+    /// The daemon stops: close everything.
+    Stop,
+}
+
+/// Counters of one topic, while somebody hears it.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct TopicCount {
+    /// The topic.
+    pub topic: String,
+    /// Whether it is a legacy topic.
+    pub legacy: bool,
+    /// Sessions that hear it now.
+    pub sessions: usize,
+    /// Events that went to it since the first of them came.
+    pub events: u64,
+}
+
+/// The way to the shards.
+#[derive(Debug)]
+pub struct Hub {
+    shards: Vec<mpsc::Sender<Command>>,
+    next: AtomicU64,
+}
+
+/// A connection's way to its shard; dropping it is leaving.
+#[derive(Debug)]
+pub struct Seat {
+    /// The connection.
+    pub id: ConnectionId,
+    shard: mpsc::Sender<Command>,
+}
+
+impl Seat {
+    /// Tells the shard; false when the daemon is stopping.
+    pub async fn tell(&self, command: Command) -> bool {
+        self.shard.send(command).await.is_ok()
+    }
+}
+
+impl Drop for Seat {
+    /// Here rather than in a call, so that a connection whose task panics leaves no trace in the hub.
+    fn drop(&mut self) {
+        if let Err(TrySendError::Full(leave)) = self.shard.try_send(Command::Leave(self.id)) {
+            let shard = self.shard.clone();
+            tokio::spawn(async move { shard.send(leave).await });
+        }
+    }
+}
+
+/// A shard that is ready to run; its end is the end of the daemon.
+pub struct Runner(Shard, mpsc::Receiver<Command>);
+
+impl Runner {
+    /// Handles commands until told to stop.
+    pub async fn run(self) {
+        self.0.run(self.1).await;
+    }
+}
+
+impl Hub {
+    /// Makes the shards, which the caller runs. `ahead` is notified when a client claims to have seen more than
+    /// this daemon has, which the API can judge.
+    #[must_use]
+    pub fn new(
+        shards: usize,
+        config: &Push,
+        presence: &Arc<Presence>,
+        metrics: &Arc<Metrics>,
+        ahead: &Arc<Notify>,
+    ) -> (Arc<Self>, Vec<Runner>) {
+        let (senders, runners) = (0..shards.max(1))
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(COMMANDS);
+                let shard = Shard::new(config, presence.clone(), metrics.clone(), ahead.clone());
+                (sender, Runner(shard, receiver))
+            })
+            .unzip();
+        (Arc::new(Self { shards: senders, next: AtomicU64::new(0) }), runners)
+    }
+
+    /// A place for a new connection.
+    #[must_use]
+    pub fn seat(&self) -> Option<Seat> {
+        let id = self.next.fetch_add(1, Relaxed);
+        let index = usize::try_from(id).unwrap_or_default() % self.shards.len().max(1);
+        Some(Seat { id, shard: self.shards.get(index)?.clone() })
+    }
+
+    /// Tells every shard; waits while one of them is busy.
+    pub async fn tell_all(&self, mut command: impl FnMut() -> Command) {
+        for shard in &self.shards {
+            let _ = shard.send(command()).await;
+        }
+    }
+
+    /// The counters of all topics that somebody hears, sorted.
+    pub async fn topics(&self) -> Vec<TopicCount> {
+        let mut all: Vec<TopicCount> = Vec::new();
+        for shard in &self.shards {
+            let (sender, receiver) = oneshot::channel();
+            let _ = shard.send(Command::Describe(sender)).await;
+            all.extend(receiver.await.unwrap_or_default());
+        }
+        all.sort_by(|a, b| (a.legacy, &a.topic).cmp(&(b.legacy, &b.topic)));
+        all.dedup_by(|twin, kept| {
+            let same = (twin.legacy, &twin.topic) == (kept.legacy, &kept.topic);
+            if same {
+                kept.sessions += twin.sessions;
+                // Every shard sees every event, from when it has somebody who hears it.
+                kept.events = kept.events.max(twin.events);
+            }
+            same
+        });
+        all
+    }
+}
+
+/// The reason that a client is given when the server restarts: when to come back.
+fn retry_reason(spread_ms: u64) -> String {
+    format!("retry_after_ms={}", rand::random_range(0..=spread_ms))
+}
+
+/// Closes a native client so that it comes back soon and resumes.
+pub(crate) fn close_for_restart(outlet: &Outlet, spread_ms: u64) {
+    outlet.close(frames::close_code::RESTARTING, &retry_reason(spread_ms));
+}

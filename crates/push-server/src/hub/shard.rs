@@ -1,0 +1,541 @@
+//! One shard of the hub: see [`crate::hub`].
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chaffer_shared::config::Push;
+use chaffer_shared::event::{EventId, RevokedTopic};
+use chaffer_shared::token::{Bearer, Claims};
+use chaffer_shared::topic::Topic;
+use chrono::{DateTime, TimeDelta, Utc};
+use slab::Slab;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::MissedTickBehavior;
+
+use super::memory::Memory;
+use super::{
+    Audience, Command, ConnectionId, NativeJoin, Published, TopicCount, close_for_restart,
+};
+use crate::metrics::Metrics;
+use crate::outlet::{Outlet, Phase};
+use crate::presence::Presence;
+use crate::websocket::frames::{self, close_code};
+use crate::websocket::native::{self, Resume};
+use crate::websocket::wamp;
+
+/// A client that answers none of so many pings in a row is gone.
+const MAX_MISSED_PINGS: u8 = 2;
+
+/// Revocations are kept as long as a token can live that they hit.
+const REVOCATION_LIFE: TimeDelta = TimeDelta::seconds(chaffer_shared::token::MAX_TTL_SECONDS + 60);
+
+/// How far the API's clock may be off ours, where events are told apart by their time for want of an id.
+const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(60);
+
+/// One connection.
+struct Member {
+    id: ConnectionId,
+    outlet: Arc<Outlet>,
+    /// The last delivery that reached it, so that an event with two of its topics comes once.
+    mark: u64,
+    missed_pings: u8,
+    session: Session,
+}
+
+enum Session {
+    Native(Box<Native>),
+    Legacy(Vec<String>),
+}
+
+struct Native {
+    claims: Claims,
+    /// The highest id that the client can know: of an event, a cursor or the welcome. It gets none up to there.
+    told: EventId,
+    /// Set while the position is unknown: what to replay once it is known.
+    waits_since: Option<Start>,
+    /// It claims to know of later events than we do, and the API is being asked.
+    doubted: bool,
+}
+
+/// Where a client's stream begins.
+#[derive(Clone, Copy)]
+enum Start {
+    After(EventId),
+    Since(DateTime<Utc>),
+}
+
+#[derive(Default)]
+struct Hearers {
+    slots: Vec<usize>,
+    events: u64,
+}
+
+pub(super) struct Shard {
+    members: Slab<Member>,
+    slots: HashMap<ConnectionId, usize>,
+    native: HashMap<Topic, Hearers>,
+    legacy: HashMap<String, Hearers>,
+    memory: Memory,
+    /// The last stored event passed on; `None` until the API was asked.
+    position: Option<EventId>,
+    revoked: HashMap<Topic, DateTime<Utc>>,
+    mark: u64,
+    seconds: u64,
+    ping_seconds: u64,
+    restart_spread_ms: u64,
+    /// More than this is not replayed at once: it would fill the client's queue.
+    replay_limit: usize,
+    presence: Arc<Presence>,
+    metrics: Arc<Metrics>,
+    ahead: Arc<Notify>,
+}
+
+impl Shard {
+    pub(super) fn new(
+        config: &Push,
+        presence: Arc<Presence>,
+        metrics: Arc<Metrics>,
+        ahead: Arc<Notify>,
+    ) -> Self {
+        Self {
+            members: Slab::new(),
+            slots: HashMap::new(),
+            native: HashMap::new(),
+            legacy: HashMap::new(),
+            memory: Memory::new(config.replay_bytes),
+            position: None,
+            revoked: HashMap::new(),
+            mark: 0,
+            seconds: 0,
+            ping_seconds: config.ping_seconds.max(1),
+            restart_spread_ms: config.restart_spread_ms,
+            replay_limit: config.client_queue_bytes / 2,
+            presence,
+            metrics,
+            ahead,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Stop) | None => break,
+                    Some(command) => self.handle(command),
+                },
+                _ = tick.tick() => self.tick(Utc::now()),
+            }
+        }
+        self.stop();
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Deliver(event) => self.deliver(event),
+            Command::Remember(event) => {
+                if let Some(id) = event.id {
+                    self.memory.push(id, event);
+                }
+            }
+            Command::Open { floor, last } => self.open(floor, last),
+            Command::Jump(last) => self.jump(last),
+            Command::Doubt => self.doubt(),
+            Command::Confirm(last) => self.confirm(last),
+            Command::Revoke(revoked) => self.revoke(&revoked),
+            Command::JoinNative(id, outlet, join) => self.join_native(id, outlet, *join),
+            Command::JoinLegacy(id, outlet) => {
+                self.add(id, outlet, Session::Legacy(Vec::new()));
+            }
+            Command::Refresh(id, claims) => self.refresh(id, *claims),
+            Command::Watch(id, users, until) => {
+                if let Some(member) = self.member(id) {
+                    let outlet = member.outlet.clone();
+                    self.presence.watch(id, &outlet, users, until);
+                }
+            }
+            Command::Subscribe(id, topic) => self.subscribe(id, topic),
+            Command::Unsubscribe(id, topic) => self.unsubscribe(id, &topic),
+            Command::Leave(id) => self.leave(id),
+            Command::Describe(answer) => {
+                let _ = answer.send(self.describe());
+            }
+            // Handled by `run`.
+            Command::Stop => {}
+        }
+    }
+
+    /// The hot path: one map look-up a topic, one system call a socket.
+    fn deliver(&mut self, event: Arc<Published>) {
+        self.mark += 1;
+        match &event.audience {
+            Audience::Native(topics) => {
+                for topic in topics {
+                    let Some(hearers) = self.native.get_mut(topic) else { continue };
+                    hearers.events += 1;
+                    for &slot in &hearers.slots {
+                        let Some(member) = self.members.get_mut(slot) else { continue };
+                        if std::mem::replace(&mut member.mark, self.mark) != self.mark {
+                            member.give(&event);
+                        }
+                    }
+                }
+            }
+            Audience::Legacy(topic) => {
+                if let Some(hearers) = self.legacy.get_mut(topic) {
+                    hearers.events += 1;
+                    for &slot in &hearers.slots {
+                        if let Some(member) = self.members.get(slot) {
+                            member.outlet.send(&event.frame);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(id) = event.id {
+            self.position = Some(id);
+            self.memory.push(id, event);
+        }
+    }
+
+    fn join_native(&mut self, id: ConnectionId, outlet: Arc<Outlet>, join: NativeJoin) {
+        let NativeJoin { claims, after, session } = join;
+        if self.is_revoked(&claims) {
+            outlet.close(close_code::REVOKED, "revoked");
+            return;
+        }
+        let welcome = |resume: Resume| native::welcome(&session, &claims, self.position, resume);
+        let mut native =
+            Native { claims: claims.clone(), told: 0, waits_since: None, doubted: false };
+        match (self.position, after) {
+            (None, after) => {
+                // Nothing is known yet, so nothing can be promised: the client reads the feed, and gets the rest
+                // from where it stands once the position is known.
+                let resume = if after.is_some() { Resume::Gap } else { Resume::None };
+                let fresh = || Start::Since(Utc::now() - CLOCK_MARGIN);
+                native.waits_since = Some(after.map_or_else(fresh, Start::After));
+                native.told = after.unwrap_or(0);
+                outlet.send(&welcome(resume));
+            }
+            (Some(position), None) => {
+                native.told = position;
+                outlet.send(&welcome(Resume::None));
+            }
+            (Some(position), Some(after)) if after > position => {
+                // Either the API is ahead of us, and what the client has seen must not come again, or its
+                // database started over. The API knows; see `confirm`.
+                native.told = after;
+                self.ahead.notify_one();
+                outlet.send(&welcome(Resume::Gap));
+            }
+            (Some(position), Some(after)) => {
+                native.told = position;
+                match self.missed(&claims, Start::After(after)) {
+                    Some(missed) => {
+                        // One write; and the cursor ends it, so that the next resume begins here.
+                        let cursor = native::cursor(position);
+                        let frames = std::iter::once(welcome(Resume::Replayed)).chain(missed);
+                        outlet.send_all(frames.chain((after < position).then_some(cursor)));
+                    }
+                    None => outlet.send(&welcome(Resume::Gap)),
+                }
+            }
+        }
+        if claims.kind == Bearer::User {
+            self.presence.join(&claims.sub);
+        }
+        self.metrics.sessions.increment();
+        let slot = self.add(id, outlet, Session::Native(Box::new(native)));
+        for topic in &claims.topics {
+            enter(&mut self.native, topic, slot);
+        }
+    }
+
+    /// The frames of remembered events that concern the client; `None` when memory does not reach back so far or
+    /// they are more than its queue should take at once.
+    fn missed(&self, claims: &Claims, start: Start) -> Option<Vec<Bytes>> {
+        let collect = |events: &mut dyn Iterator<Item = &Arc<Published>>| {
+            let mut bytes = 0;
+            let mut frames = Vec::new();
+            for event in events.filter(|event| concerns(event, claims)) {
+                bytes += event.frame.len() + size_of::<Bytes>();
+                if bytes > self.replay_limit {
+                    return None;
+                }
+                frames.push(event.frame.clone());
+            }
+            Some(frames)
+        };
+        match start {
+            Start::After(after) => collect(&mut self.memory.after(after)?),
+            Start::Since(at) => collect(&mut self.memory.since(at)),
+        }
+    }
+
+    fn refresh(&mut self, id: ConnectionId, claims: Claims) {
+        let revoked = self.is_revoked(&claims);
+        let Some(&slot) = self.slots.get(&id) else { return };
+        let Some(member) = self.members.get_mut(slot) else { return };
+        let Session::Native(native) = &mut member.session else { return };
+        if revoked {
+            member.outlet.close(close_code::REVOKED, "revoked");
+            return;
+        }
+        member.outlet.send(&native::refreshed(&claims));
+        let before = std::mem::replace(&mut native.claims, claims.clone()).topics;
+        for topic in before.iter().filter(|topic| !claims.topics.contains(topic)) {
+            exit(&mut self.native, topic, slot);
+        }
+        for topic in &claims.topics {
+            enter(&mut self.native, topic, slot);
+        }
+    }
+
+    fn open(&mut self, floor: EventId, last: EventId) {
+        self.memory.set_floor(floor);
+        self.position = Some(last);
+        let mut replays = Vec::new();
+        for (slot, member) in &mut self.members {
+            let Session::Native(native) = &mut member.session else { continue };
+            if let Some(start) = native.waits_since.take() {
+                if native.told > last {
+                    self.ahead.notify_one();
+                    continue;
+                }
+                native.told = last;
+                replays.push((slot, start));
+            }
+        }
+        for (slot, start) in replays {
+            let Some(Member { session: Session::Native(native), outlet, .. }) =
+                self.members.get(slot)
+            else {
+                continue;
+            };
+            // A client that was promised nothing (`gap`) reads the feed from where it stands; what memory has of
+            // that is a gift, and ids tell it apart. A client without a cursor needs what came since it joined.
+            let start = match start {
+                Start::After(after) if after < floor => Start::After(floor),
+                start => start,
+            };
+            match self.missed(&native.claims, start) {
+                Some(frames) => outlet.send_all(frames.into_iter().chain([native::cursor(last)])),
+                None => close_for_restart(outlet, self.restart_spread_ms),
+            }
+        }
+    }
+
+    fn jump(&mut self, last: EventId) {
+        self.memory.restart(last);
+        self.position = Some(last);
+        for (_, member) in &self.members {
+            if matches!(member.session, Session::Native(_)) {
+                close_for_restart(&member.outlet, self.restart_spread_ms);
+            }
+        }
+    }
+
+    fn doubt(&mut self) {
+        let position = self.position;
+        for (_, member) in &mut self.members {
+            if let Session::Native(native) = &mut member.session {
+                native.doubted = position.is_some_and(|position| native.told > position);
+            }
+        }
+    }
+
+    fn confirm(&mut self, last: EventId) {
+        for (_, member) in &mut self.members {
+            if let Session::Native(native) = &mut member.session
+                && std::mem::take(&mut native.doubted)
+            {
+                native.told = native.told.min(last);
+            }
+        }
+    }
+
+    fn revoke(&mut self, revoked: &RevokedTopic) {
+        let before = self.revoked.entry(revoked.topic.clone()).or_insert(revoked.before);
+        *before = revoked.before.max(*before);
+        let Some(hearers) = self.native.get(&revoked.topic) else { return };
+        for member in hearers.slots.iter().filter_map(|&slot| self.members.get(slot)) {
+            if let Session::Native(native) = &member.session
+                && native.claims.is_revoked_by(revoked.before)
+            {
+                member.outlet.close(close_code::REVOKED, "revoked");
+            }
+        }
+    }
+
+    fn is_revoked(&self, claims: &Claims) -> bool {
+        let hit = |topic| self.revoked.get(topic).is_some_and(|&at| claims.is_revoked_by(at));
+        claims.topics.iter().any(hit)
+    }
+
+    fn subscribe(&mut self, id: ConnectionId, topic: String) {
+        let Some(&slot) = self.slots.get(&id) else { return };
+        let Some(Member { session: Session::Legacy(topics), .. }) = self.members.get_mut(slot)
+        else {
+            return;
+        };
+        if topics.len() >= wamp::MAX_TOPICS || topic.len() > wamp::MAX_TOPIC_BYTES {
+            if let Some(member) = self.members.get(slot) {
+                member.outlet.close(close_code::POLICY, "too many or too long topics");
+            }
+        } else if !topics.contains(&topic) {
+            enter(&mut self.legacy, &topic, slot);
+            topics.push(topic);
+        }
+    }
+
+    fn unsubscribe(&mut self, id: ConnectionId, topic: &str) {
+        let Some(&slot) = self.slots.get(&id) else { return };
+        if let Some(Member { session: Session::Legacy(topics), .. }) = self.members.get_mut(slot) {
+            topics.retain(|subscribed| subscribed != topic);
+            exit(&mut self.legacy, topic, slot);
+        }
+    }
+
+    fn add(&mut self, id: ConnectionId, outlet: Arc<Outlet>, session: Session) -> usize {
+        if matches!(session, Session::Legacy(_)) {
+            self.metrics.sessions.increment();
+        }
+        let slot = self.members.insert(Member { id, outlet, mark: 0, missed_pings: 0, session });
+        self.slots.insert(id, slot);
+        slot
+    }
+
+    fn leave(&mut self, id: ConnectionId) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        let Some(member) = self.members.try_remove(slot) else { return };
+        self.metrics.sessions.decrement();
+        match member.session {
+            Session::Native(native) => {
+                for topic in &native.claims.topics {
+                    exit(&mut self.native, topic, slot);
+                }
+                self.presence.unwatch(id);
+                if native.claims.kind == Bearer::User {
+                    self.presence.leave(&native.claims.sub, Utc::now());
+                }
+            }
+            Session::Legacy(topics) => {
+                topics.iter().for_each(|topic| exit(&mut self.legacy, topic, slot));
+            }
+        }
+    }
+
+    /// Once a second: pings are spread over `ping_seconds` by the connections' numbers, so no connection needs a
+    /// timer of its own.
+    fn tick(&mut self, now: DateTime<Utc>) {
+        self.seconds += 1;
+        let turn = self.seconds % self.ping_seconds;
+        let cursor = self.position.map(|position| (position, native::cursor(position)));
+        for (_, member) in &mut self.members {
+            let pinged = member.id % self.ping_seconds == turn;
+            member.tick(pinged, cursor.as_ref(), now);
+        }
+        if turn == 0 {
+            self.revoked.retain(|_, before| *before + REVOCATION_LIFE > now);
+        }
+    }
+
+    fn describe(&self) -> Vec<TopicCount> {
+        let count = |topic: String, legacy: bool, hearers: &Hearers| TopicCount {
+            topic,
+            legacy,
+            sessions: hearers.slots.len(),
+            events: hearers.events,
+        };
+        let native = self.native.iter().map(|(topic, h)| count(topic.to_string(), false, h));
+        native.chain(self.legacy.iter().map(|(topic, h)| count(topic.clone(), true, h))).collect()
+    }
+
+    fn stop(&self) {
+        for (_, member) in &self.members {
+            match member.session {
+                Session::Native(_) => close_for_restart(&member.outlet, self.restart_spread_ms),
+                // The browser library of that time reconnects only after an unclean close.
+                Session::Legacy(_) => member.outlet.abort(),
+            }
+        }
+    }
+
+    fn member(&self, id: ConnectionId) -> Option<&Member> {
+        self.members.get(*self.slots.get(&id)?)
+    }
+}
+
+impl Member {
+    fn give(&mut self, event: &Published) {
+        if let (Session::Native(native), Some(id)) = (&mut self.session, event.id) {
+            if id <= native.told {
+                return;
+            }
+            native.told = id;
+        }
+        self.outlet.send(&event.frame);
+    }
+
+    fn tick(&mut self, pinged: bool, cursor: Option<&(EventId, Bytes)>, now: DateTime<Utc>) {
+        if self.outlet.phase() != Phase::Open {
+            return;
+        }
+        if let Session::Native(native) = &mut self.session {
+            if native.claims.expires_at() <= now {
+                return self.outlet.close(close_code::EXPIRED, "token expired");
+            }
+            if let Some((position, frame)) = cursor
+                && pinged
+                && native.told < *position
+            {
+                native.told = *position;
+                self.outlet.send(frame);
+            }
+        }
+        if pinged {
+            if self.outlet.take_heard() {
+                self.missed_pings = 0;
+            } else {
+                self.missed_pings += 1;
+            }
+            if self.missed_pings > MAX_MISSED_PINGS {
+                self.outlet.abort();
+            } else {
+                self.outlet.send(&frames::PING);
+            }
+        }
+    }
+}
+
+fn concerns(event: &Published, claims: &Claims) -> bool {
+    match &event.audience {
+        Audience::Native(topics) => topics.iter().any(|topic| claims.topics.contains(topic)),
+        Audience::Legacy(_) => false,
+    }
+}
+
+fn enter<T: Hash + Eq + Clone>(topics: &mut HashMap<T, Hearers>, topic: &T, slot: usize) {
+    let hearers = topics.entry(topic.clone()).or_default();
+    if !hearers.slots.contains(&slot) {
+        hearers.slots.push(slot);
+    }
+}
+
+fn exit<T, Q>(topics: &mut HashMap<T, Hearers>, topic: &Q, slot: usize)
+where
+    T: Hash + Eq + std::borrow::Borrow<Q>,
+    Q: Hash + Eq + ?Sized,
+{
+    let Some(hearers) = topics.get_mut(topic) else { return };
+    if let Some(index) = hearers.slots.iter().position(|&hearer| hearer == slot) {
+        hearers.slots.swap_remove(index);
+    }
+    if hearers.slots.is_empty() {
+        topics.remove(topic);
+    }
+}

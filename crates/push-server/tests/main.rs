@@ -1,0 +1,11 @@
+//! The daemon from outside: real sockets, a fake API, one binary for all.
+#![expect(unreachable_pub, reason = "one crate, whose modules share a harness")]
+
+mod native;
+mod presence;
+mod pusher;
+mod repair;
+mod side_door;
+mod support;
+mod wamp;
+mod websocket;

@@ -1,0 +1,41 @@
+//! Stories played with the real daemons, each on every kind of database. Their names begin with the feature
+//! that they show (`r2_`, `b1_`, ...), where there is one.
+
+#![expect(clippy::indexing_slicing, reason = "a missing field of a JSON value reads as null")]
+
+/// Makes each story a test on SQLite and one on MariaDB.
+macro_rules! stories {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() -> anyhow::Result<()> {
+                let kind = chaffer_tests::Kind::Sqlite;
+                chaffer_tests::play(stringify!($name), kind, super::$name).await
+            })+
+        }
+        mod on_mariadb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() -> anyhow::Result<()> {
+                let kind = chaffer_tests::Kind::Mariadb;
+                chaffer_tests::play(stringify!($name), kind, super::$name).await
+            })+
+        }
+    };
+}
+
+mod callers;
+mod cast;
+mod chaos;
+mod demo;
+mod deployment;
+mod feed;
+mod history;
+mod operations;
+mod people;
+mod reading;
+mod requests;
+mod resume;
+mod retries;
+mod strangers;
+mod threads;
+mod vendors;

@@ -5,6 +5,8 @@ export interface DemoSession extends Session {
   user: { id: string; name: string; role: string };
   vendor: Person;
   subject: Subject;
+  /** The shop's word that there is such a product; it covers the subject as it stands. */
+  subject_signature?: string | null;
 }
 
 // Relative to the page, so that it also works below a prefix such as /chat/.

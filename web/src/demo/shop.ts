@@ -1,4 +1,3 @@
-import type { Subject } from "../client/index.ts";
 import { ConversationView } from "./conversation.ts";
 import { get, setText } from "./dom.ts";
 import { type DemoChat, type Side, showBadge, showConnection, showPresence } from "./side.ts";
@@ -95,9 +94,9 @@ export class Shop implements Side {
   }
 
   async #openThread(): Promise<number> {
-    const { vendor, subject } = this.chat.session;
-    const about: Subject = { type: subject.type, id: subject.id, title: this.t.text("product_title") };
-    const thread = await this.chat.api.openThread({ subject: about, vendor_id: vendor.id });
+    const { vendor, subject, subject_signature: signature } = this.chat.session;
+    const signed = signature ? { subject_signature: signature } : {};
+    const thread = await this.chat.api.openThread({ subject, vendor_id: vendor.id, ...signed });
     this.chat.inbox.put(thread);
     return thread.id;
   }

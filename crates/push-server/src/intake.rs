@@ -125,7 +125,9 @@ impl Intake {
     ) -> Result<(), Ended> {
         let deadline = Instant::now() + self.handshake;
         stream.set_nodelay(true)?;
-        stream.write_all(&OPENING).await?;
+        // A peer may say all it has to say and be gone before our first word. What it said still counts, so a
+        // failure to write ends nothing: reading goes on to the end.
+        let mut deaf = stream.write_all(&OPENING).await.is_err();
         let (mut input, mut replies) = (BytesMut::new(), Vec::new());
         let mut room = SMALL_READ;
         loop {
@@ -147,13 +149,14 @@ impl Intake {
                     Err(error) => break Err(error),
                 }
             };
-            if !replies.is_empty() {
+            if !replies.is_empty() && !deaf {
                 // A peer that does not read our few words would make us stop reading its own.
-                timeout(self.handshake, stream.write_all(&replies))
+                deaf = timeout(self.handshake, stream.write_all(&replies))
                     .await
-                    .map_err(|_| Ended::Refused(Refusal::Timeout))??;
-                replies = Vec::new();
+                    .map_err(|_| Ended::Refused(Refusal::Timeout))?
+                    .is_err();
             }
+            replies.clear();
             result.map_err(|error| Ended::Refused(Refusal::Zmtp(error)))?;
             room = if read >= SMALL_READ { LARGE_READ } else { SMALL_READ };
             if input.is_empty() {

@@ -233,19 +233,12 @@ impl Daemon {
         }
     }
 
-    /// Stops the daemon in order and waits for its end.
-    pub async fn stop(self) -> FakeApi {
-        self.stop.cancel();
-        soon("the daemon to stop", self.task).await.unwrap().unwrap();
-        self.api
-    }
-
     pub fn begin_to_stop(&self) {
         self.stop.cancel();
     }
 
-    pub async fn ended(self) -> Result<(), ServerError> {
-        soon("the daemon to stop", self.task).await.unwrap()
+    pub async fn ended(mut self) -> Result<(), ServerError> {
+        soon("the daemon to stop", &mut self.task).await.unwrap()
     }
 
     pub async fn pusher(&self) -> Pusher {
@@ -477,4 +470,11 @@ impl Raw {
 
 pub fn topic(text: &str) -> Topic {
     text.parse().unwrap()
+}
+
+impl Drop for Daemon {
+    /// As `kill -9` would: nobody is told anything.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }

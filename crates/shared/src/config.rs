@@ -89,6 +89,7 @@ pub struct Push {
 pub struct Keys {
     pub token: Vec<String>,
     pub link: Vec<String>,
+    pub shop: Vec<String>,
 }
 
 /// Settings of the logs.
@@ -168,7 +169,13 @@ impl Default for Log {
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Keys(token: {} hidden, link: {} hidden)", self.token.len(), self.link.len())
+        write!(
+            f,
+            "Keys(token: {}, link: {}, shop: {}; all hidden)",
+            self.token.len(),
+            self.link.len(),
+            self.shop.len()
+        )
     }
 }
 
@@ -256,7 +263,8 @@ mod tests {
 
     #[test]
     fn secrets_never_show_in_logs() {
-        let keys = Keys { token: vec!["a:secret".into()], link: vec!["secret".into()] };
+        let secret = || vec!["a:secret".into()];
+        let keys = Keys { token: secret(), link: secret(), shop: secret() };
         assert!(!format!("{keys:?}").contains("secret"));
     }
 }

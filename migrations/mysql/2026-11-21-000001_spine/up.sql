@@ -3,12 +3,12 @@
 -- have no name in common that does not. Times are UTC with milliseconds.
 
 -- The numbers given out last. The single row of a name is raised inside the transaction that uses the numbers,
--- so ids follow the order of the commits without a gap.
+-- so ids follow the order of the commits without a gap. `event_pruned` is the last event that is kept no more.
 CREATE TABLE counters (
     name  VARBINARY(32) NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-INSERT INTO counters (name, value) VALUES ('event', 0), ('message', 0), ('thread', 0);
+INSERT INTO counters (name, value) VALUES ('event', 0), ('event_pruned', 0), ('message', 0), ('thread', 0);
 
 -- The shop's backends: SHA-256 of each key, never the key.
 CREATE TABLE api_keys (
@@ -36,7 +36,7 @@ CREATE TABLE users (
     avatar_url      TEXT,
     phone           TEXT,
     locale          TEXT,
-    vendor_id       VARBINARY(128) REFERENCES vendors (id),
+    vendor_id       VARBINARY(128),
     root            BOOLEAN   NOT NULL,
     manage_messages BOOLEAN   NOT NULL,
     profiles        TEXT NOT NULL,
@@ -45,9 +45,9 @@ CREATE TABLE users (
     -- Tokens issued at or before this moment count no longer.
     revoked_before  DATETIME(3),
     created_at      DATETIME(3) NOT NULL,
-    updated_at      DATETIME(3) NOT NULL
+    updated_at      DATETIME(3) NOT NULL,
+    FOREIGN KEY (vendor_id) REFERENCES vendors (id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE INDEX users_vendor ON users (vendor_id);
 CREATE INDEX users_role ON users (role);
 CREATE INDEX users_revoked ON users (revoked_before);
 
@@ -73,7 +73,7 @@ CREATE INDEX threads_activity ON threads (activity);
 
 -- Who is in a thread: users, vendors, and later visitors, contacts and bridges.
 CREATE TABLE participants (
-    thread_id            BIGINT    NOT NULL REFERENCES threads (id),
+    thread_id            BIGINT    NOT NULL,
     kind                 VARBINARY(32) NOT NULL,
     participant_id       VARBINARY(128) NOT NULL,
     side                 VARBINARY(32) NOT NULL,
@@ -84,13 +84,14 @@ CREATE TABLE participants (
     last_read_message_id BIGINT    NOT NULL DEFAULT 0,
     -- A copy of threads.activity, so that one person's list is read in order from the index.
     activity             BIGINT    NOT NULL,
-    PRIMARY KEY (thread_id, kind, participant_id)
+    PRIMARY KEY (thread_id, kind, participant_id),
+    FOREIGN KEY (thread_id) REFERENCES threads (id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE INDEX participants_activity ON participants (kind, participant_id, activity);
 
 CREATE TABLE messages (
     id           BIGINT    NOT NULL PRIMARY KEY,
-    thread_id    BIGINT    NOT NULL REFERENCES threads (id),
+    thread_id    BIGINT    NOT NULL,
     author_kind  VARBINARY(32) NOT NULL,
     author_id    VARBINARY(128) NOT NULL,
     side         VARBINARY(32) NOT NULL,
@@ -104,20 +105,26 @@ CREATE TABLE messages (
     edited_at    DATETIME(3),
     deleted_at   DATETIME(3),
     -- When the other side read it.
-    read_at      DATETIME(3)
+    read_at      DATETIME(3),
+    FOREIGN KEY (thread_id) REFERENCES threads (id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE INDEX messages_thread ON messages (thread_id, id);
 CREATE UNIQUE INDEX messages_client_id ON messages (author_kind, author_id, client_id);
 
--- How far each user has read each thread, and how much is left.
+-- How far each reader has read each thread, and how much is left.
 CREATE TABLE read_states (
-    user_id              VARBINARY(128) NOT NULL REFERENCES users (id),
-    thread_id            BIGINT NOT NULL REFERENCES threads (id),
-    last_read_message_id BIGINT NOT NULL,
-    unread_count         BIGINT NOT NULL,
-    PRIMARY KEY (user_id, thread_id)
+    kind                 VARBINARY(32)  NOT NULL,
+    reader_id            VARBINARY(128) NOT NULL,
+    thread_id            BIGINT         NOT NULL,
+    last_read_message_id BIGINT         NOT NULL,
+    unread_count         BIGINT         NOT NULL,
+    -- The thread's activity while something is unread, null otherwise: the index holds nothing but the unread.
+    unread_activity      BIGINT,
+    PRIMARY KEY (kind, reader_id, thread_id),
+    FOREIGN KEY (thread_id) REFERENCES threads (id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE INDEX read_states_unread ON read_states (user_id, unread_count);
+CREATE INDEX read_states_unread ON read_states (kind, reader_id, unread_activity);
+CREATE INDEX read_states_thread ON read_states (thread_id);
 
 -- What happened, in the order of the commits. Holds references, not texts: an event is rendered when it is
 -- read, so a replay never brings back what was deleted.
@@ -131,7 +138,6 @@ CREATE TABLE events (
     request_id VARBINARY(64),
     at         DATETIME(3) NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE INDEX events_at ON events (at);
 
 -- events.topics by topic, for the feed of one person.
 CREATE TABLE event_topics (

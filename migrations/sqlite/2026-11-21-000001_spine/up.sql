@@ -2,12 +2,12 @@
 -- Ids compare as bytes (SQLite's default). Times are UTC texts with milliseconds.
 
 -- The numbers given out last. The single row of a name is raised inside the transaction that uses the numbers,
--- so ids follow the order of the commits without a gap.
+-- so ids follow the order of the commits without a gap. `event_pruned` is the last event that is kept no more.
 CREATE TABLE counters (
     name  TEXT   NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO counters (name, value) VALUES ('event', 0), ('message', 0), ('thread', 0);
+INSERT INTO counters (name, value) VALUES ('event', 0), ('event_pruned', 0), ('message', 0), ('thread', 0);
 
 -- The shop's backends: SHA-256 of each key, never the key.
 CREATE TABLE api_keys (
@@ -108,15 +108,19 @@ CREATE TABLE messages (
 CREATE INDEX messages_thread ON messages (thread_id, id);
 CREATE UNIQUE INDEX messages_client_id ON messages (author_kind, author_id, client_id);
 
--- How far each user has read each thread, and how much is left.
+-- How far each reader has read each thread, and how much is left.
 CREATE TABLE read_states (
-    user_id              TEXT   NOT NULL REFERENCES users (id),
+    kind                 TEXT   NOT NULL,
+    reader_id            TEXT   NOT NULL,
     thread_id            BIGINT NOT NULL REFERENCES threads (id),
     last_read_message_id BIGINT NOT NULL,
     unread_count         BIGINT NOT NULL,
-    PRIMARY KEY (user_id, thread_id)
+    -- The thread's activity while something is unread, null otherwise: the index holds nothing but the unread.
+    unread_activity      BIGINT,
+    PRIMARY KEY (kind, reader_id, thread_id)
 ) WITHOUT ROWID;
-CREATE INDEX read_states_unread ON read_states (user_id, unread_count);
+CREATE INDEX read_states_unread ON read_states (kind, reader_id, unread_activity);
+CREATE INDEX read_states_thread ON read_states (thread_id);
 
 -- What happened, in the order of the commits. Holds references, not texts: an event is rendered when it is
 -- read, so a replay never brings back what was deleted.
@@ -130,7 +134,6 @@ CREATE TABLE events (
     request_id TEXT,
     at         TIMESTAMP NOT NULL
 );
-CREATE INDEX events_at ON events (at);
 
 -- events.topics by topic, for the feed of one person.
 CREATE TABLE event_topics (

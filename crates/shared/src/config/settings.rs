@@ -136,6 +136,11 @@ pub const SETTINGS: &[Setting] = &[
         "Keys for user tokens, each <kid>:<secret>; the first one signs",
     ),
     secret("keys.link", Kind::List, "Keys that both daemons share; the first one signs"),
+    secret(
+        "keys.shop",
+        Kind::List,
+        "Keys that the shop's backend signs with (subject_signature); the first one is in use",
+    ),
     setting("log.level", Kind::Text, "error, warn, info, debug or trace, or a filter"),
     setting("log.format", Kind::Text, "text or json"),
 ];

@@ -1,0 +1,70 @@
+//! Who hears what: from the people of a thread to topics, and to the users whose unread count rises.
+
+use chaffer_shared::topic::Topic;
+
+use super::rights;
+use crate::store::{
+    Participant, ParticipantKind, Reader, Role, StoreError, SubjectType, Thread, User,
+};
+
+/// What a person hears: the topics of the person's tokens and feed.
+pub(crate) fn heard_by(user: &User) -> Vec<Topic> {
+    let mut topics = vec![Topic::User(user.id.clone())];
+    match user.role {
+        Role::VendorAdmin => topics.extend(user.vendor_id.clone().map(Topic::Vendor)),
+        Role::Admin if rights::manages_messages(user) => topics.push(Topic::Staff),
+        // Without the right an administrator hears nothing (R8).
+        Role::Admin => topics.clear(),
+        Role::Customer | Role::Operator => {}
+    }
+    topics
+}
+
+/// Those who take part in a thread.
+pub(crate) fn of_participants(participants: &[Participant]) -> Vec<Topic> {
+    let topic = |participant: &Participant| match participant.kind {
+        ParticipantKind::User => Topic::User(participant.participant_id.clone()),
+        ParticipantKind::Vendor => Topic::Vendor(participant.participant_id.clone()),
+    };
+    participants.iter().map(topic).collect()
+}
+
+/// All who may see a thread. Operators see support threads alone, so they are named one by one: a topic of
+/// theirs would be one more thing that a token has to carry, and they are few.
+pub(crate) fn of_thread(
+    reader: &mut Reader<'_>,
+    thread: &Thread,
+    participants: &[Participant],
+) -> Result<Vec<Topic>, StoreError> {
+    let mut topics = of_participants(participants);
+    topics.push(Topic::Staff);
+    if thread.subject_type == SubjectType::Support {
+        for operator in reader.operator_ids()? {
+            let topic = Topic::User(operator);
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        }
+    }
+    Ok(topics)
+}
+
+/// The users whose unread count rises with a message: those who take part, and all admins of a vendor that does.
+/// Staff count only where they have joined.
+pub(crate) fn readers(
+    reader: &mut Reader<'_>,
+    participants: &[Participant],
+) -> Result<Vec<String>, StoreError> {
+    let mut readers = Vec::new();
+    for participant in participants {
+        match participant.kind {
+            ParticipantKind::User => readers.push(participant.participant_id.clone()),
+            ParticipantKind::Vendor => {
+                readers.extend(reader.vendor_admin_ids(&participant.participant_id)?);
+            }
+        }
+    }
+    readers.sort_unstable();
+    readers.dedup();
+    Ok(readers)
+}

@@ -1,0 +1,135 @@
+//! Why a rule says no. Each refusal has a code that programs test, and stands in one table; `http/error.rs` turns
+//! its kind into a status.
+
+use crate::store::{JobError, StoreError};
+
+/// What a rule may end with.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// The caller may not, or the thing is not there.
+    #[error("{}", .0.detail())]
+    Refused(Refusal),
+    /// Fields of the request do not hold together.
+    #[error("the request is not valid")]
+    Invalid(Vec<FieldError>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Refusal> for ChatError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl JobError for ChatError {
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// One bad field.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Where in the body it is, as a JSON pointer (RFC 6901); absent for a parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/text")]
+    pub pointer: Option<String>,
+    /// Which parameter of the query or which header it is; absent for a field of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+    /// What is wrong and what to do.
+    #[schema(example = "must not be empty")]
+    pub detail: String,
+}
+
+impl FieldError {
+    /// A bad field of the body.
+    pub fn body(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.into()), parameter: None, detail: detail.into() }
+    }
+
+    /// A bad parameter of the query, or a header.
+    pub fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: None, parameter: Some(name.into()), detail: detail.into() }
+    }
+}
+
+/// What kind of no it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// Who are you?
+    Unauthenticated,
+    /// You may not.
+    Forbidden,
+    /// Not there, or not yours to see.
+    NotFound,
+    /// It does not fit what is there.
+    Conflict,
+    /// It was there once.
+    Gone,
+    /// Understood, but it cannot be meant.
+    Unprocessable,
+}
+
+/// Declares the refusals: variant, kind, code, and a sentence that says what to do.
+macro_rules! refusals {
+    ($($variant:ident, $kind:ident, $code:literal, $detail:literal;)+) => {
+        /// A reason to say no.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Refusal {
+            $(#[doc = $detail] $variant,)+
+        }
+
+        impl Refusal {
+            /// What kind of no it is.
+            #[must_use]
+            pub fn kind(self) -> RefusalKind {
+                match self { $(Self::$variant => RefusalKind::$kind,)+ }
+            }
+
+            /// The stable code that programs test.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// A sentence for people.
+            #[must_use]
+            pub fn detail(self) -> &'static str {
+                match self { $(Self::$variant => $detail,)+ }
+            }
+        }
+    };
+}
+
+refusals! {
+    NoCredentials, Unauthenticated, "unauthenticated", "Send an API key or a user token in the Authorization header.";
+    InvalidApiKey, Unauthenticated, "invalid_api_key", "This API key is not known, or was revoked.";
+    InvalidToken, Unauthenticated, "invalid_token", "This token is not valid; fetch another one from the shop.";
+    ExpiredToken, Unauthenticated, "token_expired", "This token has expired; fetch another one from the shop.";
+    RevokedToken, Unauthenticated, "token_revoked", "This token was revoked; fetch another one from the shop.";
+    UntrustedAddress, Forbidden, "untrusted_address", "API keys are accepted from the addresses in api.trusted_ips only, and this one is not among them.";
+    BackendOnly, Forbidden, "backend_only", "Only the shop's backend may make this call, with an API key.";
+    RootRequired, Forbidden, "root_required", "Only a root administrator may make this call.";
+    ManageMessagesRequired, Forbidden, "manage_messages_required", "This administrator lacks the right to manage messages; a root administrator can grant it.";
+    MessagingDisabled, Forbidden, "messaging_disabled", "This vendor cannot be written to: its messaging is switched off or not part of its plan.";
+    SubjectSignatureRequired, Forbidden, "subject_signature_required", "A browser can start this thread only with the shop's subject_signature.";
+    SubjectSignatureWrong, Forbidden, "subject_signature_wrong", "The subject_signature does not belong to this subject, customer and vendor.";
+    NotAllowed, Forbidden, "not_allowed", "This user may not do this.";
+    ActingUserRequired, Unprocessable, "acting_user_required", "This call is made as a person: name the user in the header Chaffer-User.";
+    ActingUserUnknown, Unprocessable, "acting_user_unknown", "The user in the header Chaffer-User is not known; PUT /v1/users/{id} first.";
+    UserNotFound, NotFound, "user_not_found", "There is no such user.";
+    VendorNotFound, NotFound, "vendor_not_found", "There is no such vendor.";
+    ThreadNotFound, NotFound, "thread_not_found", "There is no such thread.";
+    ClientIdReused, Conflict, "client_id_reused", "This client_id was used for another message; take a new one for each message.";
+    IdempotencyKeyReused, Conflict, "idempotency_key_reused", "This Idempotency-Key was used for another request; take a new one for each request.";
+    ThreadClosed, Conflict, "thread_closed", "This thread is closed.";
+    TooManyApiKeys, Conflict, "too_many_api_keys", "Two API keys are live already; revoke one first.";
+    ApiKeyNotFound, NotFound, "api_key_not_found", "There is no live API key of that name.";
+    CursorExpired, Gone, "cursor_expired", "Events from so long ago are no longer kept: load the threads anew and go on from a call without `after`.";
+}

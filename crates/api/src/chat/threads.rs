@@ -1,0 +1,490 @@
+//! Starting conversations, listing them, looking into one.
+
+use chaffer_shared::event::name;
+use chaffer_shared::topic::Topic;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::messages::{self, MessageDraft};
+use super::rights::{self, Seat};
+use super::validate::Problems;
+use super::views::{Directory, ThreadView, sees_flags};
+use super::{Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, once};
+use crate::store::{
+    Cause, Id, NewEvent, Participant, ParticipantKind, Reader, Role, Side, SubjectType, Thread,
+    ThreadFilter, ThreadStatus, User, Writer,
+};
+
+/// What a thread is to be about.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectInput {
+    /// What kind of thing.
+    #[serde(rename = "type")]
+    pub subject_type: SubjectType,
+    /// The shop's id of it; of a `vendor` or a `user` that one's id.
+    #[schema(example = "1042")]
+    pub id: String,
+    /// What it is called.
+    #[schema(example = "Stoneware mug")]
+    pub title: Option<String>,
+    /// Where it is shown (http or https).
+    pub url: Option<String>,
+    /// How it looks (http or https).
+    pub image_url: Option<String>,
+}
+
+/// A conversation to be started, or gone on with.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThreadStart {
+    /// What it is about.
+    pub subject: SubjectInput,
+    /// Who asks; implied for a customer.
+    pub customer_id: Option<String>,
+    /// Who is asked; implied for a vendor's admin, and by the subject `vendor`.
+    #[schema(example = "3")]
+    pub vendor_id: Option<String>,
+    /// Which of the shop's storefronts.
+    pub storefront_id: Option<String>,
+    /// What to say first.
+    pub message: Option<MessageDraft>,
+    /// Of a browser: the shop's word that subject, customer and vendor belong together, the HMAC-SHA256 in hex, under
+    /// the shop key, of type, id, title, url, image_url, customer_id and vendor_id, joined by newlines (absent ones are empty).
+    pub subject_signature: Option<String>,
+}
+
+/// A page of threads.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ThreadPage {
+    /// Latest activity first.
+    pub threads: Vec<ThreadView>,
+    /// Where the next page begins; null at the end.
+    #[schema(example = "1207")]
+    pub next_cursor: Option<String>,
+}
+
+/// Something to be told at once and not kept.
+#[derive(Debug, Clone)]
+pub struct Ephemeral {
+    /// Who hears it.
+    pub topics: Vec<Topic>,
+    /// One of [`name`].
+    pub event: &'static str,
+    /// Its data.
+    pub data: serde_json::Value,
+}
+
+/// The shop's signature of a subject, as its backend makes it.
+#[must_use]
+pub fn subject_signature(
+    key: &str,
+    subject: &SubjectInput,
+    customer: &str,
+    vendor: Option<&str>,
+) -> Option<String> {
+    Some(hex::encode(signature_mac(key, subject, customer, vendor)?.finalize().into_bytes()))
+}
+
+fn signature_mac(
+    key: &str,
+    subject: &SubjectInput,
+    customer: &str,
+    vendor: Option<&str>,
+) -> Option<Hmac<Sha256>> {
+    let text = [
+        subject.subject_type.as_str(),
+        &subject.id,
+        subject.title.as_deref().unwrap_or_default(),
+        subject.url.as_deref().unwrap_or_default(),
+        subject.image_url.as_deref().unwrap_or_default(),
+        customer,
+        vendor.unwrap_or_default(),
+    ]
+    .join("\n");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
+    mac.update(text.as_bytes());
+    Some(mac)
+}
+
+/// Who meets in a thread that is to be started.
+struct Parties {
+    customer: String,
+    vendor: Option<String>,
+    peer: Option<String>,
+}
+
+/// Starts a thread, or goes on with the open one that this customer has for this subject; tells whether it is new.
+///
+/// # Errors
+/// What is wrong with the fields, or why the caller may not.
+pub(crate) fn start(
+    writer: &mut Writer<'_>,
+    credentials: &Credentials,
+    context: &Context,
+    key: Option<&IdempotencyKey>,
+    shop_keys: &[String],
+    input: &ThreadStart,
+) -> Result<(ThreadView, bool), ChatError> {
+    let caller = Caller::resolve(writer, credentials)?;
+    if input.message.is_some() {
+        caller.person()?;
+    }
+    if let Caller::User { user, .. } = &caller {
+        rights::require_messages(user)?;
+    }
+    check(input)?;
+    let parties = parties(writer, &caller, input)?;
+    if !caller.speaks_for_the_shop() {
+        require_signature(input, &parties, shop_keys)?;
+    }
+    once(writer, &caller, context, key, |writer| {
+        let open_key = open_key(input, &parties);
+        let (thread, created) = match writer.open_thread(&open_key)? {
+            Some(thread) => (thread, false),
+            None => (create(writer, context, input, &parties, open_key)?, true),
+        };
+        if let (Some(draft), Caller::User { user, .. }) = (&input.message, &caller) {
+            let seen = rights::see(writer, user, thread.id)?;
+            messages::append(writer, context, user, seen, draft)?;
+        }
+        let view = match &caller {
+            Caller::Backend => anyone(writer, thread.id)?,
+            Caller::User { user, .. } => one(writer, user, thread.id)?,
+        };
+        Ok((view, created))
+    })
+}
+
+fn check(input: &ThreadStart) -> Result<(), ChatError> {
+    let mut problems = Problems::default();
+    let subject = &input.subject;
+    problems.id("/subject/id", &subject.id);
+    problems.optional_line("/subject/title", subject.title.as_deref());
+    problems.url("/subject/url", subject.url.as_deref());
+    problems.url("/subject/image_url", subject.image_url.as_deref());
+    for (pointer, id) in [
+        ("/customer_id", &input.customer_id),
+        ("/vendor_id", &input.vendor_id),
+        ("/storefront_id", &input.storefront_id),
+    ] {
+        if let Some(id) = id {
+            problems.id(pointer, id);
+        }
+    }
+    if let Some(message) = &input.message {
+        message.check(&mut problems, "/message");
+    }
+    problems.finish()
+}
+
+/// Finds out who meets: from the body, and from who calls.
+fn parties(
+    reader: &mut Reader<'_>,
+    caller: &Caller,
+    input: &ThreadStart,
+) -> Result<Parties, ChatError> {
+    let subject = &input.subject;
+    let mut problems = Problems::default();
+    let mut vendor = match subject.subject_type {
+        SubjectType::Vendor => {
+            if input.vendor_id.as_ref().is_some_and(|id| *id != subject.id) {
+                problems.add("/vendor_id", "must be the subject's id, or absent");
+            }
+            Some(subject.id.clone())
+        }
+        SubjectType::Product | SubjectType::Order => input.vendor_id.clone(),
+        SubjectType::User | SubjectType::Support => {
+            if input.vendor_id.is_some() {
+                problems.add("/vendor_id", "must be absent: this subject has no vendor");
+            }
+            None
+        }
+    };
+    let customer = match caller {
+        Caller::Backend => input.customer_id.clone(),
+        Caller::User { user, .. } => customer_for(user, input, &mut vendor)?,
+    };
+    if vendor.is_none() && matches!(subject.subject_type, SubjectType::Product | SubjectType::Order)
+    {
+        problems.add("/vendor_id", "is required: who is asked?");
+    }
+    let Some(customer) = customer else {
+        problems.add("/customer_id", "is required: who asks?");
+        problems.finish()?;
+        return Err(Refusal::NotAllowed.into());
+    };
+    problems.finish()?;
+
+    let mut problems = Problems::default();
+    if reader.user(&customer)?.is_none() {
+        problems.add("/customer_id", "there is no such user; PUT /v1/users/{id} first");
+    }
+    if let Some(vendor) = &vendor
+        && reader.vendor(vendor)?.is_none()
+    {
+        let pointer =
+            if subject.subject_type == SubjectType::Vendor { "/subject/id" } else { "/vendor_id" };
+        problems.add(pointer, "there is no such vendor; PUT /v1/vendors/{id} first");
+    }
+    let peer = (subject.subject_type == SubjectType::User).then(|| subject.id.clone());
+    if let Some(peer) = &peer {
+        if *peer == customer {
+            problems.add("/subject/id", "must be another user");
+        } else if reader.user(peer)?.is_none() {
+            problems.add("/subject/id", "there is no such user; PUT /v1/users/{id} first");
+        }
+    }
+    problems.finish()?;
+    Ok(Parties { customer, vendor, peer })
+}
+
+/// Who the customer of a person's thread is, and, for a vendor's admin, which vendor.
+fn customer_for(
+    user: &User,
+    input: &ThreadStart,
+    vendor: &mut Option<String>,
+) -> Result<Option<String>, ChatError> {
+    let is_own = |id: &String| *id == user.id;
+    match user.role {
+        Role::Customer => {
+            if !input.customer_id.as_ref().is_none_or(is_own) {
+                return Err(Refusal::NotAllowed.into());
+            }
+            Ok(Some(user.id.clone()))
+        }
+        Role::VendorAdmin => {
+            // Without a customer, or as one itself, it asks another vendor like any customer.
+            let Some(customer) = input.customer_id.clone().filter(|id| !is_own(id)) else {
+                return Ok(Some(user.id.clone()));
+            };
+            let asked = vendor.get_or_insert_with(|| user.vendor_id.clone().unwrap_or_default());
+            if user.vendor_id.as_ref() != Some(asked) {
+                return Err(Refusal::NotAllowed.into());
+            }
+            Ok(Some(customer))
+        }
+        Role::Operator if input.subject.subject_type != SubjectType::Support => {
+            Err(Refusal::NotAllowed.into())
+        }
+        Role::Operator | Role::Admin => Ok(input.customer_id.clone()),
+    }
+}
+
+/// A browser may say freely that it wants to talk with a vendor or with support. That an order or a product is
+/// the customer's, who somebody is, what things are called and where they are: for that the shop has to stand.
+fn require_signature(
+    input: &ThreadStart,
+    parties: &Parties,
+    keys: &[String],
+) -> Result<(), ChatError> {
+    let subject = &input.subject;
+    let free = matches!(subject.subject_type, SubjectType::Vendor | SubjectType::Support)
+        && subject.title.is_none()
+        && subject.url.is_none()
+        && subject.image_url.is_none();
+    let Some(signature) = &input.subject_signature else {
+        return if free { Ok(()) } else { Err(Refusal::SubjectSignatureRequired.into()) };
+    };
+    let signature = hex::decode(signature).map_err(|_| Refusal::SubjectSignatureWrong)?;
+    let signed_with = |key: &String| {
+        signature_mac(key, subject, &parties.customer, parties.vendor.as_deref())
+            .is_some_and(|mac| mac.verify_slice(&signature).is_ok())
+    };
+    if keys.iter().any(signed_with) { Ok(()) } else { Err(Refusal::SubjectSignatureWrong.into()) }
+}
+
+/// One text for subject, people and vendor; the same from either side of a conversation between two.
+fn open_key(input: &ThreadStart, parties: &Parties) -> String {
+    let subject = &input.subject;
+    let (subject_id, customer) = match &parties.peer {
+        Some(peer) if *peer > parties.customer => (&parties.customer, peer),
+        Some(peer) => (peer, &parties.customer),
+        None => (&subject.id, &parties.customer),
+    };
+    let key = serde_json::json!([
+        subject.subject_type.as_str(),
+        subject_id,
+        customer,
+        parties.vendor,
+        input.storefront_id
+    ]);
+    hex::encode(Sha256::digest(key.to_string()))
+}
+
+fn create(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    input: &ThreadStart,
+    parties: &Parties,
+    open_key: String,
+) -> Result<Thread, ChatError> {
+    let now = context.timestamp();
+    let id = writer.next_thread_id();
+    let member = |kind, participant_id: &str, side, role: &str| Participant {
+        thread_id: id,
+        kind,
+        participant_id: participant_id.to_owned(),
+        side,
+        role: role.to_owned(),
+        joined_at: now,
+        left_at: None,
+        last_read_message_id: 0,
+        activity: 0,
+    };
+    let mut participants =
+        vec![member(ParticipantKind::User, &parties.customer, Side::Customer, "customer")];
+    if let Some(vendor) = &parties.vendor {
+        participants.push(member(ParticipantKind::Vendor, vendor, Side::Vendor, "vendor"));
+    }
+    if let Some(peer) = &parties.peer {
+        participants.push(member(ParticipantKind::User, peer, Side::Peer, "peer"));
+    }
+    rights::require_messaging(writer, &participants)?;
+
+    let subject = &input.subject;
+    let mut thread = Thread {
+        id,
+        subject_type: subject.subject_type,
+        subject_id: subject.id.clone(),
+        subject_title: subject.title.clone(),
+        subject_url: subject.url.clone(),
+        subject_image_url: subject.image_url.clone(),
+        storefront_id: input.storefront_id.clone(),
+        status: ThreadStatus::Open,
+        open_key: Some(open_key),
+        flagged: false,
+        last_message_id: None,
+        activity: 0,
+        created_at: now,
+        updated_at: now,
+    };
+    let topics = addressing::of_thread(writer, &thread, &participants)?;
+    thread.activity = writer.emit(NewEvent {
+        name: name::THREAD_CREATED,
+        topics: &topics,
+        cause: Cause { thread: Some(id), message: None, data: None },
+        request_id: &context.request_id,
+        at: now,
+    });
+    writer.insert_thread(&thread)?;
+    for participant in &mut participants {
+        participant.activity = thread.activity;
+        writer.insert_participant(participant)?;
+    }
+    Ok(thread)
+}
+
+/// A page of the caller's threads.
+///
+/// # Errors
+/// Why the caller may not.
+pub(crate) fn list(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+    filter: &ThreadFilter,
+    unread: Option<bool>,
+    limit: i64,
+) -> Result<ThreadPage, ChatError> {
+    let caller = Caller::resolve(reader, credentials)?;
+    let user = caller.person()?;
+    let scopes = rights::scopes(user)?;
+    let filter = ThreadFilter { unread: unread.map(|it| (user.id.clone(), it)), ..filter.clone() };
+    let mut threads = reader.list_threads(&scopes, &filter, limit + 1)?;
+    let more = messages::cut(&mut threads, limit);
+    let next_cursor = threads.last().filter(|_| more).map(|thread| thread.activity.to_string());
+    Ok(ThreadPage { threads: render(reader, user, threads)?, next_cursor })
+}
+
+/// One thread with its participants.
+///
+/// # Errors
+/// Why the caller may not.
+pub(crate) fn get(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+    thread: Id,
+) -> Result<ThreadView, ChatError> {
+    let caller = Caller::resolve(reader, credentials)?;
+    one(reader, caller.person()?, thread)
+}
+
+/// Somebody is writing: what the others of the thread hear, and nobody keeps.
+///
+/// # Errors
+/// Why the caller may not.
+pub(crate) fn typing(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+    thread: Id,
+) -> Result<Ephemeral, ChatError> {
+    let caller = Caller::resolve(reader, credentials)?;
+    let user = caller.person()?;
+    let seen = rights::see(reader, user, thread)?;
+    rights::require_messaging(reader, &seen.participants)?;
+    Ok(Ephemeral {
+        topics: addressing::of_participants(&seen.participants),
+        event: name::TYPING,
+        data: serde_json::json!({
+            "thread_id": seen.thread.id,
+            "user": {
+                "id": user.id,
+                "role": user.role,
+                "name": user.name,
+                "avatar_url": user.avatar_url,
+            },
+        }),
+    })
+}
+
+/// One thread as one person sees it, with who is in it.
+fn one(reader: &mut Reader<'_>, user: &User, thread: Id) -> Result<ThreadView, ChatError> {
+    let seen = rights::see(reader, user, thread)?;
+    let directory = Directory::of(reader, &[], &seen.participants)?;
+    let participants = Some(directory.participants(&seen.participants));
+    let view = render(reader, user, vec![seen.thread])?.pop().ok_or(Refusal::ThreadNotFound)?;
+    Ok(ThreadView { participants, ..view })
+}
+
+/// One thread as the shop's backend sees it: as nobody in particular.
+fn anyone(reader: &mut Reader<'_>, thread: Id) -> Result<ThreadView, ChatError> {
+    let thread = reader.thread(thread)?.ok_or(Refusal::ThreadNotFound)?;
+    let participants = reader.participants(&[thread.id])?;
+    let last = reader.messages(&thread.last_message_id.into_iter().collect::<Vec<_>>())?;
+    let directory = Directory::of(reader, &last, &participants)?;
+    Ok(ThreadView {
+        unread_count: Some(0),
+        flagged: Some(thread.flagged),
+        participants: Some(directory.participants(&participants)),
+        ..directory.thread(&thread, &participants, last.first())
+    })
+}
+
+/// Threads as one person sees them; those that are not the person's are left out.
+fn render(
+    reader: &mut Reader<'_>,
+    user: &User,
+    threads: Vec<Thread>,
+) -> Result<Vec<ThreadView>, ChatError> {
+    let ids: Vec<Id> = threads.iter().map(|thread| thread.id).collect();
+    let last_ids: Vec<Id> = threads.iter().filter_map(|thread| thread.last_message_id).collect();
+    let participants = reader.participants(&ids)?;
+    let last_messages = reader.messages(&last_ids)?;
+    let unread = reader.read_states(&user.id, &ids)?;
+    let directory = Directory::of(reader, &last_messages, &participants)?;
+    let view = |thread: &Thread| {
+        let Seat { side, .. } = rights::seat(user, thread, &participants)?;
+        let last = last_messages.iter().find(|it| Some(it.id) == thread.last_message_id);
+        let mut view = directory.thread(thread, &participants, last);
+        view.last_message =
+            view.last_message.zip(last).map(|(view, last)| messages::with_flag(view, last, side));
+        view.unread_count = Some(
+            unread.iter().find(|it| it.thread_id == thread.id).map_or(0, |it| it.unread_count),
+        );
+        view.flagged = sees_flags(side).then_some(thread.flagged);
+        Some(view)
+    };
+    Ok(threads.iter().filter_map(view).collect())
+}

@@ -1,0 +1,233 @@
+//! What is unread: raised with each message, lowered by reading, never counted on the way to an answer.
+
+use std::collections::BTreeMap;
+
+use chaffer_shared::event::name;
+use chaffer_shared::topic::Topic;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::rights::{self, Seen};
+use super::validate::Problems;
+use super::{Caller, ChatError, Context, Credentials, addressing};
+use crate::store::{
+    Cause, Id, NewEvent, Participant, ReadState, Reader, Side, SubjectType, Thread, Writer,
+};
+
+/// The most users that one call may ask about.
+const MAX_BATCH: usize = 500;
+
+/// How far the caller has read.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadUpTo {
+    /// The last message that was read.
+    #[schema(example = 42, minimum = 1)]
+    pub up_to: Id,
+}
+
+/// What is left in one thread.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UnreadCount {
+    /// Messages of others that the caller has not read.
+    #[schema(example = 0)]
+    pub unread_count: i64,
+}
+
+/// What is left in all threads.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Unread {
+    /// Of all threads together.
+    #[schema(example = 3)]
+    pub total: i64,
+    /// The threads with something unread, latest activity first.
+    pub threads: Vec<ThreadUnread>,
+}
+
+/// What is left in one thread of several.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ThreadUnread {
+    /// The thread.
+    #[schema(example = 12)]
+    pub id: Id,
+    /// Messages of others that the caller has not read.
+    #[schema(example = 3)]
+    pub unread_count: i64,
+}
+
+/// Whose badges the shop's backend wants.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnreadBatch {
+    /// At most 500 users.
+    #[schema(example = json!(["7", "8"]), max_items = 500)]
+    pub user_ids: Vec<String>,
+}
+
+/// The badges.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UnreadCounts {
+    /// Unread messages by user; a user who is not known has none.
+    #[schema(example = json!({"7": 3, "8": 0}))]
+    pub counts: BTreeMap<String, i64>,
+}
+
+/// Counts a new message for all who read the thread but did not write it.
+pub(crate) fn raise(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    thread: &Thread,
+    participants: &[Participant],
+    author: &str,
+    activity: i64,
+) -> Result<(), ChatError> {
+    let mut readers = addressing::readers(writer, participants)?;
+    readers.retain(|reader| reader != author);
+    let states = writer.read_states_of(&readers, thread.id)?;
+    for reader in readers {
+        let state = states.iter().find(|state| state.reader_id == reader);
+        let (mut state, exists) = match state {
+            Some(state) => (state.clone(), true),
+            None => (ReadState::new(&reader, thread.id), false),
+        };
+        state.unread_count += 1;
+        state.unread_activity = Some(activity);
+        writer.save_read_state(&state, exists)?;
+        let total = writer.add_unread_total(&reader, 1)?;
+        tell(writer, context, &state, total);
+    }
+    Ok(())
+}
+
+/// Tells one user's other pages about a new count.
+fn tell(writer: &mut Writer<'_>, context: &Context, state: &ReadState, total: i64) {
+    writer.emit(NewEvent {
+        name: name::UNREAD_CHANGED,
+        topics: &[Topic::User(state.reader_id.clone())],
+        cause: Cause {
+            thread: Some(state.thread_id),
+            message: None,
+            data: Some(json!({
+                "thread_id": state.thread_id,
+                "unread_count": state.unread_count,
+                "total": total,
+            })),
+        },
+        request_id: &context.request_id,
+        at: context.timestamp(),
+    });
+}
+
+/// Notes how far the caller has read. Never goes back.
+///
+/// # Errors
+/// Why the caller may not.
+pub(crate) fn read(
+    writer: &mut Writer<'_>,
+    credentials: &Credentials,
+    context: &Context,
+    thread: Id,
+    read: &ReadUpTo,
+) -> Result<UnreadCount, ChatError> {
+    let caller = Caller::resolve(writer, credentials)?;
+    let user = caller.person()?;
+    let Seen { thread, participants, seat } = rights::see(writer, user, thread)?;
+    let mut problems = Problems::default();
+    if read.up_to < 1 {
+        problems.add("/up_to", "must be the id of a message");
+    }
+    problems.finish()?;
+
+    let last = thread.last_message_id.unwrap_or(0);
+    let up_to = read.up_to.min(last);
+    let before = writer.read_states(&user.id, &[thread.id])?.pop();
+    let exists = before.is_some();
+    let before = before.unwrap_or_else(|| ReadState::new(&user.id, thread.id));
+    if up_to > before.last_read_message_id && (exists || seat.participant.is_some()) {
+        let unread_count = if up_to == last {
+            0
+        } else {
+            // Someone who came later has less to read than what stands there.
+            writer.count_unread(thread.id, up_to, &user.id)?.min(before.unread_count)
+        };
+        let state = ReadState {
+            last_read_message_id: up_to,
+            unread_count,
+            unread_activity: before.unread_activity.filter(|_| unread_count > 0),
+            ..before.clone()
+        };
+        writer.save_read_state(&state, exists)?;
+        if unread_count != before.unread_count {
+            let total = writer.add_unread_total(&user.id, unread_count - before.unread_count)?;
+            tell(writer, context, &state, total);
+        }
+    }
+    let count = writer.read_states(&user.id, &[thread.id])?.pop();
+    if let Some(own) = seat.participant.filter(|own| up_to > own.last_read_message_id) {
+        writer.advance_participant(&own, up_to)?;
+        // Staff who look into a conversation of others are not "the other side" of it.
+        if own.side != Side::Staff || thread.subject_type == SubjectType::Support {
+            let now = context.timestamp();
+            writer.mark_read(thread.id, own.side, own.last_read_message_id, up_to, now)?;
+            let topics = addressing::of_thread(writer, &thread, &participants)?;
+            writer.emit(NewEvent {
+                name: name::THREAD_READ,
+                topics: &topics,
+                cause: Cause {
+                    thread: Some(thread.id),
+                    message: None,
+                    data: Some(json!({
+                        "thread_id": thread.id,
+                        "user_id": user.id,
+                        "up_to": up_to,
+                        "read_at": chaffer_shared::time::format(&context.now),
+                    })),
+                },
+                request_id: &context.request_id,
+                at: now,
+            });
+        }
+    }
+    Ok(UnreadCount { unread_count: count.map_or(0, |state| state.unread_count) })
+}
+
+/// What the caller has not read.
+///
+/// # Errors
+/// Why the caller may not.
+pub(crate) fn overview(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+) -> Result<Unread, ChatError> {
+    let caller = Caller::resolve(reader, credentials)?;
+    let user = caller.person()?;
+    rights::require_messages(user)?;
+    let threads = reader
+        .unread_threads(&user.id)?
+        .into_iter()
+        .map(|(id, unread_count)| ThreadUnread { id, unread_count })
+        .collect();
+    Ok(Unread { total: user.unread_total, threads })
+}
+
+/// The badges of several users, for the shop's pages.
+///
+/// # Errors
+/// When it is not the shop's backend that asks, or for too many.
+pub(crate) fn batch(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+    batch: &UnreadBatch,
+) -> Result<UnreadCounts, ChatError> {
+    Caller::resolve(reader, credentials)?.require_backend()?;
+    let mut problems = Problems::default();
+    if batch.user_ids.len() > MAX_BATCH {
+        problems.add("/user_ids", format!("must not be more than {MAX_BATCH}"));
+    }
+    problems.finish()?;
+    let mut counts: BTreeMap<String, i64> =
+        batch.user_ids.iter().map(|id| (id.clone(), 0)).collect();
+    counts.extend(reader.unread_totals(&batch.user_ids)?);
+    Ok(UnreadCounts { counts })
+}

@@ -1,0 +1,362 @@
+//! How things look to those who read them: the shapes of answers and of event data, and the few queries that put
+//! them together (one for each kind of thing, however many are shown).
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::store::{
+    Id, Message, Participant, ParticipantKind, Reader, Role, Side, StoreError, SubjectType, Thread,
+    ThreadStatus, Timestamp, User, Vendor, VendorStatus,
+};
+
+/// A person as others see it: no address, no phone number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PersonView {
+    /// The shop's id.
+    #[schema(example = "7")]
+    pub id: String,
+    /// What the person is to the shop.
+    pub role: Option<Role>,
+    /// The name.
+    #[schema(example = "Anna")]
+    pub name: String,
+    /// The picture.
+    pub avatar_url: Option<String>,
+}
+
+/// A vendor as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VendorBrief {
+    /// The shop's id.
+    #[schema(example = "3")]
+    pub id: String,
+    /// The name.
+    #[schema(example = "Kiln & Clay")]
+    pub name: String,
+    /// The logo.
+    pub avatar_url: Option<String>,
+}
+
+/// One entry of a thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MessageView {
+    /// Its number; within a thread in the order of writing.
+    #[schema(example = 42)]
+    pub id: Id,
+    /// The thread.
+    #[schema(example = 12)]
+    pub thread_id: Id,
+    /// Who wrote it.
+    pub author: PersonView,
+    /// The text.
+    #[schema(example = "Is it dishwasher-safe?")]
+    pub text: String,
+    /// Whether something was found in it (R11); for the vendor and the staff, absent for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flagged: Option<bool>,
+    /// What is attached.
+    #[schema(value_type = Vec<Object>)]
+    pub attachments: Vec<serde_json::Value>,
+    /// The message it answers.
+    pub reply_to: Option<Id>,
+    /// The sender's own id of it.
+    pub client_id: Option<String>,
+    /// When it was written.
+    #[serde(with = "chaffer_shared::time")]
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    #[serde(with = "chaffer_shared::time::option")]
+    pub edited_at: Option<DateTime<Utc>>,
+    /// When it was taken back.
+    #[serde(with = "chaffer_shared::time::option")]
+    pub deleted_at: Option<DateTime<Utc>>,
+    /// When the other side read it.
+    #[serde(with = "chaffer_shared::time::option")]
+    pub read_at: Option<DateTime<Utc>>,
+}
+
+/// What a thread is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectView {
+    /// What kind of thing.
+    #[serde(rename = "type")]
+    pub subject_type: SubjectType,
+    /// The shop's id of it.
+    #[schema(example = "1042")]
+    pub id: String,
+    /// What it is called.
+    #[schema(example = "Stoneware mug")]
+    pub title: Option<String>,
+    /// Where it is shown.
+    pub url: Option<String>,
+    /// How it looks.
+    pub image_url: Option<String>,
+}
+
+/// One participant of a thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ParticipantView {
+    /// What `id` is an id of.
+    pub kind: ParticipantKind,
+    /// The shop's id.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// The picture.
+    pub avatar_url: Option<String>,
+    /// Which side of the conversation.
+    pub side: Side,
+    /// What the participant is in this thread.
+    pub role: String,
+    /// Since when.
+    #[serde(with = "chaffer_shared::time")]
+    pub joined_at: DateTime<Utc>,
+    /// How far the participant has read; of a vendor, how far any of its admins has.
+    pub last_read_message_id: Id,
+}
+
+/// One conversation. Its id is the ticket number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ThreadView {
+    /// The ticket number.
+    #[schema(example = 12)]
+    pub id: Id,
+    /// What it is about.
+    pub subject: SubjectView,
+    /// The one who asks.
+    pub customer: Option<PersonView>,
+    /// The vendor, if it is with one.
+    pub vendor: Option<VendorBrief>,
+    /// Which of the shop's storefronts.
+    pub storefront_id: Option<String>,
+    /// Whether it goes on.
+    pub status: ThreadStatus,
+    /// The last message.
+    pub last_message: Option<MessageView>,
+    /// Messages of others that the caller has not read; absent in events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_count: Option<i64>,
+    /// Whether one of its messages is flagged (R11); absent for customers and in events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flagged: Option<bool>,
+    /// Who takes part; in the answer about one thread only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participants: Option<Vec<ParticipantView>>,
+    /// When it was started.
+    #[serde(with = "chaffer_shared::time")]
+    pub created_at: DateTime<Utc>,
+    /// When something was last written.
+    #[serde(with = "chaffer_shared::time")]
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A user as the shop's backend and the user itself see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UserView {
+    #[schema(example = "7")]
+    pub id: String,
+    pub role: Role,
+    #[schema(example = "Anna")]
+    pub name: String,
+    pub email: Option<String>,
+    pub avatar_url: Option<String>,
+    pub phone: Option<String>,
+    pub locale: Option<String>,
+    pub vendor_id: Option<String>,
+    pub root: bool,
+    pub manage_messages: bool,
+    pub profiles: Vec<String>,
+    #[serde(with = "chaffer_shared::time")]
+    pub created_at: DateTime<Utc>,
+    #[serde(with = "chaffer_shared::time")]
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A vendor as the shop's backend sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VendorView {
+    #[schema(example = "3")]
+    pub id: String,
+    #[schema(example = "Kiln & Clay")]
+    pub name: String,
+    pub status: VendorStatus,
+    pub plan_includes_messaging: bool,
+    pub avatar_url: Option<String>,
+    #[serde(with = "chaffer_shared::time")]
+    pub created_at: DateTime<Utc>,
+    #[serde(with = "chaffer_shared::time")]
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<User> for UserView {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            role: user.role,
+            name: user.name,
+            email: user.email,
+            avatar_url: user.avatar_url,
+            phone: user.phone,
+            locale: user.locale,
+            vendor_id: user.vendor_id,
+            root: user.root,
+            manage_messages: user.manage_messages,
+            profiles: serde_json::from_str(&user.profiles).unwrap_or_default(),
+            created_at: user.created_at.and_utc(),
+            updated_at: user.updated_at.and_utc(),
+        }
+    }
+}
+
+impl From<Vendor> for VendorView {
+    fn from(vendor: Vendor) -> Self {
+        Self {
+            id: vendor.id,
+            name: vendor.name,
+            status: vendor.status,
+            plan_includes_messaging: vendor.plan_includes_messaging,
+            avatar_url: vendor.avatar_url,
+            created_at: vendor.created_at.and_utc(),
+            updated_at: vendor.updated_at.and_utc(),
+        }
+    }
+}
+
+/// The people and vendors that a page of things names, fetched at once.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    users: HashMap<String, User>,
+    vendors: HashMap<String, Vendor>,
+}
+
+impl Directory {
+    /// Fetches all that these messages and participants name.
+    pub(crate) fn of(
+        reader: &mut Reader<'_>,
+        messages: &[Message],
+        participants: &[Participant],
+    ) -> Result<Self, StoreError> {
+        let authors = messages.iter().map(|it| (it.author_kind, it.author_id.as_str()));
+        let members = participants.iter().map(|it| (it.kind, it.participant_id.as_str()));
+        let named: BTreeSet<_> = authors.chain(members).map(|(k, id)| (k.as_str(), id)).collect();
+        let of_kind = |kind: ParticipantKind| -> Vec<&str> {
+            named.iter().filter(|(k, _)| *k == kind.as_str()).map(|(_, id)| *id).collect()
+        };
+        let users = reader.users(&of_kind(ParticipantKind::User))?;
+        let vendors = reader.vendors(&of_kind(ParticipantKind::Vendor))?;
+        Ok(Self {
+            users: users.into_iter().map(|user| (user.id.clone(), user)).collect(),
+            vendors: vendors.into_iter().map(|vendor| (vendor.id.clone(), vendor)).collect(),
+        })
+    }
+
+    /// A person; one that is no longer mirrored keeps its id and has no name.
+    pub(crate) fn person(&self, id: &str) -> PersonView {
+        let user = self.users.get(id);
+        PersonView {
+            id: id.to_owned(),
+            role: user.map(|user| user.role),
+            name: user.map(|user| user.name.clone()).unwrap_or_default(),
+            avatar_url: user.and_then(|user| user.avatar_url.clone()),
+        }
+    }
+
+    fn vendor(&self, id: &str) -> VendorBrief {
+        let vendor = self.vendors.get(id);
+        VendorBrief {
+            id: id.to_owned(),
+            name: vendor.map(|vendor| vendor.name.clone()).unwrap_or_default(),
+            avatar_url: vendor.and_then(|vendor| vendor.avatar_url.clone()),
+        }
+    }
+
+    /// A message, the same for all.
+    pub(crate) fn message(&self, message: &Message) -> MessageView {
+        let utc = |at: Option<Timestamp>| at.map(|at| at.and_utc());
+        MessageView {
+            id: message.id,
+            thread_id: message.thread_id,
+            author: self.person(&message.author_id),
+            // What was taken back is not shown, wherever the row is read.
+            text: if message.deleted_at.is_some() { String::new() } else { message.text.clone() },
+            flagged: None,
+            attachments: Vec::new(),
+            reply_to: message.reply_to,
+            client_id: message.client_id.clone(),
+            created_at: message.created_at.and_utc(),
+            edited_at: utc(message.edited_at),
+            deleted_at: utc(message.deleted_at),
+            read_at: utc(message.read_at),
+        }
+    }
+
+    /// A thread, the same for all.
+    pub(crate) fn thread(
+        &self,
+        thread: &Thread,
+        participants: &[Participant],
+        last_message: Option<&Message>,
+    ) -> ThreadView {
+        let of_side = |side: Side, kind: ParticipantKind| {
+            participants
+                .iter()
+                .find(|it| it.thread_id == thread.id && it.side == side && it.kind == kind)
+                .map(|it| it.participant_id.as_str())
+        };
+        ThreadView {
+            id: thread.id,
+            subject: SubjectView {
+                subject_type: thread.subject_type,
+                id: thread.subject_id.clone(),
+                title: thread.subject_title.clone(),
+                url: thread.subject_url.clone(),
+                image_url: thread.subject_image_url.clone(),
+            },
+            customer: of_side(Side::Customer, ParticipantKind::User).map(|id| self.person(id)),
+            vendor: of_side(Side::Vendor, ParticipantKind::Vendor).map(|id| self.vendor(id)),
+            storefront_id: thread.storefront_id.clone(),
+            status: thread.status,
+            last_message: last_message.map(|message| self.message(message)),
+            unread_count: None,
+            flagged: None,
+            participants: None,
+            created_at: thread.created_at.and_utc(),
+            updated_at: thread.updated_at.and_utc(),
+        }
+    }
+
+    /// The participants of one thread.
+    pub(crate) fn participants(&self, participants: &[Participant]) -> Vec<ParticipantView> {
+        let view = |it: &Participant| {
+            let (name, avatar_url) = match it.kind {
+                ParticipantKind::User => {
+                    let person = self.person(&it.participant_id);
+                    (person.name, person.avatar_url)
+                }
+                ParticipantKind::Vendor => {
+                    let vendor = self.vendor(&it.participant_id);
+                    (vendor.name, vendor.avatar_url)
+                }
+            };
+            ParticipantView {
+                kind: it.kind,
+                id: it.participant_id.clone(),
+                name,
+                avatar_url,
+                side: it.side,
+                role: it.role.clone(),
+                joined_at: it.joined_at.and_utc(),
+                last_read_message_id: it.last_read_message_id,
+            }
+        };
+        participants.iter().map(view).collect()
+    }
+}
+
+/// Whether flags are shown to those who sit on this side (R11).
+pub(crate) fn sees_flags(side: Side) -> bool {
+    matches!(side, Side::Vendor | Side::Staff)
+}

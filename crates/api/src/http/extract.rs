@@ -1,0 +1,319 @@
+//! What handlers take from a request: who sends it, its body, its query. Each refuses what it does not understand
+//! in full, and says which field it is.
+
+use std::net::IpAddr;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::Bytes;
+use actix_web::{FromRequest, HttpRequest};
+use base64::Engine;
+use chaffer_shared::token::TokenError;
+use futures_util::StreamExt;
+use futures_util::future::{LocalBoxFuture, Ready, ready};
+use ipnet::IpNet;
+use serde::de::DeserializeOwned;
+
+use super::error::Problem;
+use super::middleware::RequestId;
+use super::{Shared, State};
+use crate::chat::{Context, Credentials, FieldError, IdempotencyKey, Refusal, api_keys};
+
+/// The longest body, in bytes: a message of 10,000 characters with every one escaped, and room to spare.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The longest `Idempotency-Key`, in bytes.
+const MAX_KEY_BYTES: usize = 200;
+const ACTING_USER: &str = "chaffer-user";
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Who sends the request, as far as it can be told without the store.
+pub(super) struct Sender(pub(super) Credentials);
+
+impl FromRequest for Sender {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(credentials(request).map(Self))
+    }
+}
+
+fn credentials(request: &HttpRequest) -> Result<Credentials, Problem> {
+    let state = request.app_data::<Shared>().ok_or(Refusal::NoCredentials)?;
+    let value = header_text(request.headers(), "authorization")?.ok_or(Refusal::NoCredentials)?;
+    let (scheme, secret) = value.split_once(' ').ok_or(Refusal::NoCredentials)?;
+    let secret = secret.trim();
+    if scheme.eq_ignore_ascii_case("basic") {
+        // The shop platform's own clients: any e-mail, and the key as password.
+        let decoded = base64::engine::general_purpose::STANDARD
+            .decode(secret)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or(Refusal::InvalidApiKey)?;
+        let (_, key) = decoded.split_once(':').ok_or(Refusal::InvalidApiKey)?;
+        return with_api_key(request, state, key);
+    }
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refusal::NoCredentials.into());
+    }
+    // A JWT has two dots (RFC 7515, section 7.1); an API key has none.
+    if !secret.contains('.') {
+        return with_api_key(request, state, secret);
+    }
+    if request.headers().contains_key(ACTING_USER) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            Refusal::BackendOnly.code(),
+            "Only the shop's backend may act as another user: leave the header Chaffer-User out.",
+        ));
+    }
+    match state.token_keys.verify(secret, chaffer_shared::time::now()) {
+        Ok(claims) => Ok(Credentials::Token(Box::new(claims))),
+        Err(TokenError::Expired) => Err(Refusal::ExpiredToken.into()),
+        Err(_) => Err(Refusal::InvalidToken.into()),
+    }
+}
+
+fn with_api_key(request: &HttpRequest, state: &State, key: &str) -> Result<Credentials, Problem> {
+    let address = client_address(request, &state.config.api.trusted_proxies);
+    let trusted = &state.config.api.trusted_ips;
+    Ok(Credentials::ApiKey {
+        hash: api_keys::hash(key),
+        trusted_address: address.is_some_and(|it| contains(trusted, it)),
+        acting_user: header_text(request.headers(), ACTING_USER)?.map(str::to_owned),
+    })
+}
+
+/// The address the request comes from: the peer's, or behind a trusted proxy the rightmost address of
+/// `X-Forwarded-For` that is no trusted proxy itself. What stands left of it anybody may have written.
+fn client_address(request: &HttpRequest, proxies: &[IpNet]) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip().to_canonical();
+    let mut address = peer;
+    let forwarded = request.headers().get_all("x-forwarded-for");
+    let values: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
+    let list = values.join(",");
+    for entry in list.rsplit(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        if !contains(proxies, address) {
+            break;
+        }
+        // An entry that is no address ends the trust: nobody is behind it.
+        address = parse_address(entry)?;
+    }
+    Some(address)
+}
+
+/// An address as proxies write it: bare, with a port, or in brackets.
+fn parse_address(entry: &str) -> Option<IpAddr> {
+    let bare = entry.parse::<IpAddr>().ok();
+    let with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || entry.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    bare.or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
+}
+
+fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// A header that may be there once, as text.
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    let bad = |detail: &str| Problem::invalid(vec![FieldError::parameter(name, detail)]);
+    if values.next().is_some() {
+        return Err(bad("must be sent once"));
+    }
+    // Ids are UTF-8; HTTP itself promises nothing beyond ASCII.
+    std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| bad("must be UTF-8"))
+}
+
+/// What a call brings along: the moment and its id.
+pub(super) fn context(request: &HttpRequest) -> Context {
+    Context { now: chaffer_shared::time::now(), request_id: RequestId::of(request) }
+}
+
+/// A JSON body, and its bytes.
+pub(super) struct Body<T> {
+    pub(super) value: T,
+    bytes: Bytes,
+}
+
+impl<T> Body<T> {
+    /// The caller's `Idempotency-Key`, tied to this very request.
+    pub(super) fn idempotency_key(
+        &self,
+        request: &HttpRequest,
+    ) -> Result<Option<IdempotencyKey>, Problem> {
+        let Some(key) = header_text(request.headers(), IDEMPOTENCY_KEY)? else { return Ok(None) };
+        if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+            return Err(Problem::invalid(vec![FieldError::parameter(
+                "Idempotency-Key",
+                format!("must be 1 to {MAX_KEY_BYTES} bytes long"),
+            )]));
+        }
+        let method = request.method().as_str();
+        Ok(Some(IdempotencyKey::new(key.to_owned(), method, request.path(), &self.bytes)))
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+        let announced = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let mut payload = payload.take();
+        Box::pin(async move {
+            if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
+                return Err(too_large());
+            }
+            let mut bytes = actix_web::web::BytesMut::new();
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(|error| malformed(&error.to_string()))?;
+                if bytes.len() + chunk.len() > MAX_BODY_BYTES {
+                    return Err(too_large());
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            let bytes = bytes.freeze();
+            let is_json = content_type.as_ref().is_some_and(|value| {
+                let essence = value.to_str().unwrap_or_default().split(';').next();
+                essence.unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+            });
+            // An empty body stands for an empty object where nothing is required.
+            let json: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+            if !is_json && !bytes.is_empty() {
+                return Err(Problem::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "unsupported_media_type",
+                    "Send the body as JSON, with the header Content-Type: application/json.",
+                ));
+            }
+            let value = parse(json)?;
+            Ok(Self { value, bytes })
+        })
+    }
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        format!("The body must not be longer than {MAX_BODY_BYTES} bytes."),
+    )
+}
+
+fn malformed(detail: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed", format!("The body is not JSON: {detail}"))
+}
+
+fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer = pointer(error.path());
+        let inner = error.into_inner();
+        if inner.is_data() {
+            Problem::invalid(vec![FieldError::body(pointer, without_place(&inner.to_string()))])
+        } else {
+            malformed(&inner.to_string())
+        }
+    })?;
+    deserializer.end().map_err(|error| malformed(&error.to_string()))?;
+    Ok(value)
+}
+
+/// serde_json's message without its line and column, which say little of a body on one line.
+fn without_place(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(text, _)| text)
+}
+
+/// A path as a JSON pointer (RFC 6901).
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => "/?".to_owned(),
+        })
+        .collect()
+}
+
+/// The parameters of the query.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
+        let deserializer = serde_urlencoded::Deserializer::new(pairs);
+        ready(serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
+            let name = error.path().to_string();
+            Problem::invalid(vec![FieldError::parameter(name, error.into_inner().to_string())])
+        }))
+    }
+}
+
+/// The length of a page: 30 unless asked, 100 at most.
+pub(super) fn page_length(limit: Option<i64>) -> Result<i64, Problem> {
+    match limit {
+        None => Ok(30),
+        Some(limit @ 1..=100) => Ok(limit),
+        Some(_) => {
+            Err(Problem::invalid(vec![FieldError::parameter("limit", "must be from 1 to 100")]))
+        }
+    }
+}
+
+/// A thread's number in the path. A text that is no number is no thread.
+pub(super) fn thread_id(text: &str) -> Result<i64, Problem> {
+    text.parse().map_err(|_| Refusal::ThreadNotFound.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn address(peer: &str, forwarded: &[&str], proxies: &[&str]) -> Option<String> {
+        let mut request = TestRequest::default().peer_addr(format!("{peer}:1000").parse().unwrap());
+        for value in forwarded {
+            request = request.append_header(("X-Forwarded-For", *value));
+        }
+        let proxies: Vec<IpNet> = proxies.iter().map(|it| it.parse().unwrap()).collect();
+        client_address(&request.to_http_request(), &proxies).map(|it| it.to_string())
+    }
+
+    #[test]
+    fn the_rightmost_untrusted_address_counts() {
+        let proxies = &["127.0.0.1/32", "10.0.0.0/8"];
+        let of = |peer, forwarded: &[&str]| address(peer, forwarded, proxies);
+        assert_eq!(of("127.0.0.1", &[]).as_deref(), Some("127.0.0.1"));
+        assert_eq!(of("127.0.0.1", &["6.6.6.6"]).as_deref(), Some("6.6.6.6"));
+        assert_eq!(of("127.0.0.1", &["127.0.0.1, 6.6.6.6"]).as_deref(), Some("6.6.6.6"));
+        assert_eq!(of("127.0.0.1", &["6.6.6.6, 10.1.1.1"]).as_deref(), Some("6.6.6.6"));
+        assert_eq!(of("127.0.0.1", &["1.1.1.1", "6.6.6.6:99"]).as_deref(), Some("6.6.6.6"));
+        assert_eq!(of("127.0.0.1", &["::ffff:6.6.6.6"]).as_deref(), Some("6.6.6.6"));
+    }
+
+    #[test]
+    fn an_untrusted_peer_cannot_claim_an_address() {
+        assert_eq!(
+            address("6.6.6.6", &["127.0.0.1"], &["127.0.0.1/32"]).as_deref(),
+            Some("6.6.6.6")
+        );
+        assert_eq!(address("127.0.0.1", &["1.1.1.1"], &[]).as_deref(), Some("127.0.0.1"));
+    }
+
+    #[test]
+    fn garbage_behind_a_proxy_is_nobody() {
+        assert_eq!(address("127.0.0.1", &["unknown"], &["127.0.0.1/32"]), None);
+    }
+}

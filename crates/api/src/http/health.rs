@@ -1,0 +1,66 @@
+//! Whether the daemon lives, and whether it can do its work.
+
+use std::time::Duration;
+
+use actix_web::web::Json;
+use actix_web::{HttpResponse, get};
+use chaffer_shared::health::{Check, Readiness};
+use serde::Serialize;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use super::Shared;
+use crate::store::StoreError;
+
+/// How long the database may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The daemon lives.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// Always `ok`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// The version of this build.
+    version: &'static str,
+}
+
+/// Whether the daemon lives.
+#[utoipa::path(tag = "about", security(()), responses((status = 200, body = Health)))]
+#[get("/healthz")]
+pub(super) async fn healthz() -> Json<Health> {
+    let health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+    std::future::ready(Json(health)).await
+}
+
+/// Whether it can do its work. Without the push daemon it can: messages are kept and told later.
+#[utoipa::path(tag = "about", security(()), responses((status = 200, body = Object, description = "Ready"), (status = 503, body = Object, description = "Not ready")))]
+#[get("/readyz")]
+pub(super) async fn readyz(state: Shared) -> HttpResponse {
+    let database = timeout(PATIENCE, state.store.read(|reader| reader.last_event())).await;
+    let (database_ok, database) = match database {
+        Ok(Ok(_)) => (true, "answers".to_owned()),
+        Ok(Err(StoreError::Busy)) => (false, "has too much to do".to_owned()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: the database");
+            (false, "does not answer; see the log".to_owned())
+        }
+        Err(_) => (false, "does not answer in time".to_owned()),
+    };
+    let linked = state.publisher.is_connected();
+    let link = if linked {
+        "connected"
+    } else {
+        "not connected: messages are kept and told once chaffer-push is there"
+    };
+    let checks = vec![
+        Check { name: "database".into(), ok: database_ok, detail: database },
+        Check { name: "push_link".into(), ok: linked, detail: link.into() },
+    ];
+    let readiness = Readiness { ready: database_ok, checks };
+    if database_ok {
+        HttpResponse::Ok().json(readiness)
+    } else {
+        HttpResponse::ServiceUnavailable().content_type("application/json").json(readiness)
+    }
+}

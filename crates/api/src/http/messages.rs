@@ -1,0 +1,106 @@
+//! `/v1/threads/{id}/messages`: what is written, and what was.
+
+use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse, get, post};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::Problem;
+use super::extract::{Body, Query, Sender, context, page_length, thread_id};
+use super::openapi::{BodyErrors, Errors};
+use super::{Shared, answer};
+use crate::chat::FieldError;
+use crate::chat::messages::{self, History, HistoryCursor, MessageDraft, MessagePage};
+use crate::chat::views::MessageView;
+
+/// Which part of the history; at most one of `before`, `after`, `around` and `cursor`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct HistoryQuery {
+    /// Right before this message.
+    before: Option<i64>,
+    /// Right after this message; 0 for the beginning.
+    after: Option<i64>,
+    /// With this message in the middle.
+    around: Option<i64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Length of a page: 30 unless given, at most 100.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+}
+
+impl HistoryQuery {
+    fn wanted(&self) -> Result<History, Problem> {
+        let cursor = match &self.cursor {
+            None => None,
+            Some(text) => Some(HistoryCursor::parse(text).ok_or_else(|| {
+                Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
+            })?),
+        };
+        let given = [
+            self.before.map(History::Before),
+            self.after.map(History::After),
+            self.around.map(History::Around),
+            cursor.map(|cursor| cursor.0),
+        ];
+        let mut given = given.into_iter().flatten();
+        let wanted = given.next().unwrap_or(History::Newest);
+        if given.next().is_some() {
+            let detail = "give only one of before, after, around and cursor";
+            return Err(Problem::invalid(vec![FieldError::parameter("before", detail)]));
+        }
+        Ok(wanted)
+    }
+}
+
+/// A page of a thread's history: the newest unless asked otherwise; oldest to newest within the page.
+#[utoipa::path(
+    tag = "messages",
+    params(("id" = i64, Path, description = "The ticket number"), HistoryQuery, super::ActingUser),
+    responses((status = 200, body = MessagePage), Errors),
+)]
+#[get("/v1/threads/{id}/messages")]
+pub(super) async fn list_messages(
+    state: Shared,
+    sender: Sender,
+    id: Path<String>,
+    query: Query<HistoryQuery>,
+) -> Result<Json<MessagePage>, Problem> {
+    let id = thread_id(&id)?;
+    let limit = page_length(query.0.limit)?;
+    let wanted = query.0.wanted()?;
+    Ok(Json(
+        state
+            .store
+            .read(move |reader| messages::history(reader, &sender.0, id, wanted, limit))
+            .await?,
+    ))
+}
+
+/// Writes a message. Sent again with the same `client_id` it is the same message.
+#[utoipa::path(
+    tag = "messages",
+    params(("id" = i64, Path, description = "The ticket number"), super::CallHeaders),
+    responses((status = 200, body = MessageView, description = "Written before, with this client_id"), (status = 201, body = MessageView, description = "Written"), Errors, BodyErrors),
+)]
+#[post("/v1/threads/{id}/messages")]
+pub(super) async fn post_message(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    id: Path<String>,
+    body: Body<MessageDraft>,
+) -> Result<HttpResponse, Problem> {
+    let id = thread_id(&id)?;
+    let context = context(&request);
+    let key = body.idempotency_key(&request)?;
+    let done = state
+        .store
+        .write(move |writer| {
+            messages::post(writer, &sender.0, &context, key.as_ref(), id, &body.value)
+        })
+        .await?;
+    Ok(answer(done))
+}

@@ -1,0 +1,72 @@
+//! Around every call: its id, which runs through logs and events, the log line, and the body of errors.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpRequest};
+
+use super::error;
+
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest request id that is taken over from a caller.
+const MAX_BYTES: usize = 64;
+
+/// The id of a call, from `X-Request-Id` or new.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(String);
+
+impl RequestId {
+    pub(super) fn of(request: &HttpRequest) -> String {
+        request.extensions().get::<Self>().map(|id| id.0.clone()).unwrap_or_default()
+    }
+}
+
+/// Sixteen random bytes as text.
+pub(crate) fn random_id() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}
+
+/// Gives the call its id, logs it, and puts a body to errors.
+///
+/// # Errors
+/// None of its own.
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let given = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).filter(|id| {
+        (1..=MAX_BYTES).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+    });
+    let id = given.map_or_else(random_id, str::to_owned);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let started = std::time::Instant::now();
+    let method = request.method().clone();
+    let answer = match next.call(request).await {
+        Ok(answer) => answer.map_into_boxed_body(),
+        Err(failure) => return Err(failure),
+    };
+    let (request, answer) = answer.into_parts();
+    let status = answer.status();
+    let mut answer = if status.is_client_error() || status.is_server_error() {
+        error::write_body(&request, answer)
+    } else {
+        answer
+    };
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        answer.headers_mut().insert(HEADER, value);
+    }
+    // The pattern, not the path: a query or an id may be personal.
+    let path = request.match_pattern().unwrap_or_default();
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(
+        http.method = %method,
+        http.route = path,
+        http.status = status.as_u16(),
+        duration_ms = milliseconds,
+        request_id = id,
+        "answered"
+    );
+    Ok(ServiceResponse::new(request, answer))
+}

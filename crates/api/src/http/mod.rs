@@ -1,0 +1,149 @@
+//! HTTP: takes a request apart, calls a rule, answers. No decision is taken here and no query is made.
+
+pub mod error;
+
+mod demo;
+mod events;
+mod extract;
+mod health;
+mod internal;
+mod messages;
+mod middleware;
+mod openapi;
+mod pages;
+mod presence;
+mod threads;
+mod unread;
+mod users;
+mod vendors;
+
+use std::sync::Arc;
+
+use actix_cors::Cors;
+use chaffer_shared::config::Config;
+use chaffer_shared::link::LinkKeys;
+use chaffer_shared::token::TokenKeys;
+use tokio_util::sync::CancellationToken;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::publish::PublisherHandle;
+use crate::store::Store;
+
+pub use middleware::observe;
+pub use openapi::document;
+
+/// What the handlers share.
+pub struct State {
+    /// The way to the database.
+    pub store: Store,
+    /// The settings.
+    pub config: Config,
+    /// Signs and verifies user tokens.
+    pub token_keys: TokenKeys,
+    /// Shows that a caller of `/internal/v1` is our push daemon.
+    pub link_keys: LinkKeys,
+    /// Tells what is not stored.
+    pub publisher: PublisherHandle,
+    /// Asks the push daemon's side door.
+    pub client: reqwest::Client,
+    /// Ends the long polls when the server stops.
+    pub stopping: CancellationToken,
+}
+
+/// The state as handlers extract it.
+pub type Shared = actix_web::web::Data<State>;
+
+/// All calls that the OpenAPI document describes.
+pub fn api(config: &mut ServiceConfig<'_>) {
+    config
+        .service(users::put_user)
+        .service(users::patch_user)
+        .service(users::get_user)
+        .service(users::create_token)
+        .service(vendors::put_vendor)
+        .service(vendors::get_vendor)
+        .service(threads::create_thread)
+        .service(threads::list_threads)
+        .service(threads::get_thread)
+        .service(threads::tell_typing)
+        .service(messages::list_messages)
+        .service(messages::post_message)
+        .service(unread::mark_read)
+        .service(unread::get_unread)
+        .service(unread::get_unread_batch)
+        .service(events::get_events)
+        .service(presence::get_presence)
+        .service(health::healthz)
+        .service(health::readyz)
+        .service(openapi::get_document);
+}
+
+/// What stands beside the API: pages, and the push daemon's own calls.
+pub fn beside(config: &mut actix_web::web::ServiceConfig, state: &Arc<State>) {
+    config.service(internal::missed_events).service(internal::revocations).service(openapi::docs());
+    if state.config.api.demo {
+        config
+            .service(demo::session)
+            .service(pages::demo)
+            .service(pages::demo_slash)
+            .service(pages::asset);
+    }
+    config.default_service(actix_web::web::to(error::no_such_call));
+}
+
+/// Which pages may call from a browser.
+pub fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
+        .allowed_headers(["authorization", "content-type", "idempotency-key", "x-request-id"])
+        .expose_headers(["x-request-id", "retry-after"])
+        .max_age(3600);
+    if origins.iter().any(|origin| origin == "*") {
+        return cors.allow_any_origin();
+    }
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+/// The answer to a call that may create: 201 for a new thing, 200 for one that was there.
+fn answer<T: serde::Serialize>((thing, created): (T, bool)) -> actix_web::HttpResponse {
+    if created {
+        actix_web::HttpResponse::Created().json(thing)
+    } else {
+        actix_web::HttpResponse::Ok().json(thing)
+    }
+}
+
+/// Signs a user's token.
+fn sign(state: &State, claims: &chaffer_shared::token::Claims) -> Result<String, error::Problem> {
+    state.token_keys.sign(claims).map_err(|error| {
+        tracing::error!(%error, "cannot sign a token");
+        error::Problem::new(
+            actix_web::http::StatusCode::SERVICE_UNAVAILABLE,
+            "no_token_key",
+            "No token key is configured: run `chaffer-api init`, or set keys.token.",
+        )
+    })
+}
+
+/// Who a call of the shop's backend is made as.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+struct ActingUser {
+    /// With an API key: the user to act as.
+    #[param(rename = "Chaffer-User", required = false)]
+    chaffer_user: String,
+}
+
+/// What a call that creates takes besides.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+struct CallHeaders {
+    /// With an API key: the user to act as.
+    #[param(rename = "Chaffer-User", required = false)]
+    chaffer_user: String,
+    /// The same call again with the same key gives the first answer again.
+    #[param(rename = "Idempotency-Key", required = false, max_length = 200)]
+    idempotency_key: String,
+}

@@ -1,0 +1,87 @@
+//! `/v1/presence`: who of the people one talks with is there. The push daemon knows; the API says who may ask.
+
+use actix_web::get;
+use actix_web::http::StatusCode;
+use actix_web::web::Json;
+use chaffer_shared::health::{Presence, UserPresence};
+use chaffer_shared::token::{Grant, MAX_TTL_SECONDS};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::Problem;
+use super::extract::{Query, Sender};
+use super::openapi::Errors;
+use super::{Shared, State};
+use crate::chat::{FieldError, presence};
+
+const MAX_USERS: usize = 100;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PresenceQuery {
+    /// At most 100 users, separated by commas; those the caller shares no thread with are left out.
+    #[param(example = "7,8")]
+    user_ids: String,
+}
+
+/// Who is there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PresenceAnswer {
+    /// Of those asked for, the ones the caller may know of.
+    #[schema(value_type = Vec<Object>, example = json!([{"user_id": "7", "online": true, "last_seen_at": null}]))]
+    users: Vec<UserPresence>,
+    /// What the socket's `watch` takes.
+    grant: String,
+}
+
+/// Whether people the caller shares a thread with are connected.
+#[utoipa::path(
+    tag = "presence",
+    params(PresenceQuery, super::ActingUser),
+    responses((status = 200, body = PresenceAnswer), Errors),
+)]
+#[get("/v1/presence")]
+pub(super) async fn get_presence(
+    state: Shared,
+    sender: Sender,
+    query: Query<PresenceQuery>,
+) -> Result<Json<PresenceAnswer>, Problem> {
+    let wanted: Vec<String> =
+        query.0.user_ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+    if wanted.len() > MAX_USERS {
+        let detail = format!("must not be more than {MAX_USERS}");
+        return Err(Problem::invalid(vec![FieldError::parameter("user_ids", detail)]));
+    }
+    let (asker, visible) =
+        state.store.read(move |reader| presence::visible(reader, &sender.0, &wanted)).await?;
+    let users = if visible.is_empty() { Vec::new() } else { ask(&state, &visible).await? };
+    let now = chaffer_shared::time::now();
+    let grant = Grant::new(&asker, visible, now, MAX_TTL_SECONDS);
+    let grant = state.token_keys.sign_grant(&grant).map_err(|error| {
+        tracing::error!(%error, "cannot sign a presence grant");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_token_key", "No token key is configured.")
+    })?;
+    Ok(Json(PresenceAnswer { users, grant }))
+}
+
+async fn ask(state: &State, users: &[String]) -> Result<Vec<UserPresence>, Problem> {
+    let unavailable = |error: reqwest::Error| {
+        tracing::warn!(error = %error.without_url(), "the push daemon does not tell who is there");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "presence_unavailable",
+            "The push daemon cannot be asked at the moment; try again.",
+        )
+    };
+    let mut request = state
+        .client
+        .get(format!("{}/presence", state.config.push_http_url()))
+        .query(&[("user_ids", users.join(","))]);
+    if let Some(bearer) = state.link_keys.internal_bearer() {
+        request = request.bearer_auth(bearer);
+    }
+    let answer = request.send().await.and_then(reqwest::Response::error_for_status);
+    let presence: Presence = answer.map_err(unavailable)?.json().await.map_err(unavailable)?;
+    Ok(presence.users)
+}

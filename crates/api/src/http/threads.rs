@@ -1,0 +1,144 @@
+//! `/v1/threads`: conversations.
+
+use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse, get, post};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::Problem;
+use super::extract::{Body, Query, Sender, context, page_length, thread_id};
+use super::openapi::{BodyErrors, Errors};
+use super::{Shared, answer};
+use crate::chat::FieldError;
+use crate::chat::threads::{self, ThreadPage, ThreadStart};
+use crate::chat::views::ThreadView;
+use crate::store::{SubjectType, ThreadFilter, ThreadStatus};
+
+/// Which threads are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// With something unread, or without.
+    unread: Option<bool>,
+    /// With a flagged message, or without (R11).
+    flagged: Option<bool>,
+    /// With this vendor.
+    vendor_id: Option<String>,
+    /// With this customer.
+    customer_id: Option<String>,
+    /// About this kind of thing.
+    subject_type: Option<SubjectType>,
+    /// Open or closed.
+    status: Option<ThreadStatus>,
+    /// Started after this moment.
+    created_after: Option<DateTime<Utc>>,
+    /// Started before this moment.
+    created_before: Option<DateTime<Utc>>,
+    /// Length of a page: 30 unless given, at most 100.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Starts a thread, or goes on with the open one that the customer has for this subject.
+#[utoipa::path(
+    tag = "threads",
+    params(super::CallHeaders),
+    responses((status = 200, body = ThreadView, description = "The open thread, with the message appended"), (status = 201, body = ThreadView, description = "A new thread"), Errors, BodyErrors),
+)]
+#[post("/v1/threads")]
+pub(super) async fn create_thread(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    body: Body<ThreadStart>,
+) -> Result<HttpResponse, Problem> {
+    let context = context(&request);
+    let key = body.idempotency_key(&request)?;
+    let shop_keys = state.config.keys.shop.clone();
+    let done = state
+        .store
+        .write(move |writer| {
+            threads::start(writer, &sender.0, &context, key.as_ref(), &shop_keys, &body.value)
+        })
+        .await?;
+    Ok(answer(done))
+}
+
+/// The caller's threads, latest activity first.
+#[utoipa::path(
+    tag = "threads",
+    params(ListQuery, super::ActingUser),
+    responses((status = 200, body = ThreadPage), Errors),
+)]
+#[get("/v1/threads")]
+pub(super) async fn list_threads(
+    state: Shared,
+    sender: Sender,
+    query: Query<ListQuery>,
+) -> Result<Json<ThreadPage>, Problem> {
+    let query = query.0;
+    let limit = page_length(query.limit)?;
+    let below = query.cursor.map(|cursor| cursor.parse()).transpose();
+    let below = below.map_err(|_| {
+        Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
+    })?;
+    let naive = |at: Option<DateTime<Utc>>| at.map(|at| at.naive_utc());
+    let filter = ThreadFilter {
+        unread: None,
+        flagged: query.flagged,
+        vendor_id: query.vendor_id,
+        customer_id: query.customer_id,
+        subject_type: query.subject_type,
+        status: query.status,
+        created_after: naive(query.created_after),
+        created_before: naive(query.created_before),
+        below,
+    };
+    let unread = query.unread;
+    Ok(Json(
+        state
+            .store
+            .read(move |reader| threads::list(reader, &sender.0, &filter, unread, limit))
+            .await?,
+    ))
+}
+
+/// One thread, with its participants and how far they have read.
+#[utoipa::path(
+    tag = "threads",
+    params(("id" = i64, Path, description = "The ticket number"), super::ActingUser),
+    responses((status = 200, body = ThreadView), Errors),
+)]
+#[get("/v1/threads/{id}")]
+pub(super) async fn get_thread(
+    state: Shared,
+    sender: Sender,
+    id: Path<String>,
+) -> Result<Json<ThreadView>, Problem> {
+    let id = thread_id(&id)?;
+    Ok(Json(state.store.read(move |reader| threads::get(reader, &sender.0, id)).await?))
+}
+
+/// Tells the others that the caller is writing. Kept nowhere.
+#[utoipa::path(
+    tag = "threads",
+    params(("id" = i64, Path, description = "The ticket number"), super::ActingUser),
+    responses((status = 204, description = "Told"), Errors),
+)]
+#[post("/v1/threads/{id}/typing")]
+pub(super) async fn tell_typing(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = thread_id(&id)?;
+    let context = context(&request);
+    let ephemeral = state.store.read(move |reader| threads::typing(reader, &sender.0, id)).await?;
+    state.publisher.tell(ephemeral, context.now, &context.request_id);
+    Ok(HttpResponse::NoContent().finish())
+}

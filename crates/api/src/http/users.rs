@@ -1,0 +1,115 @@
+//! `/v1/users`: the shop mirrors its users and fetches their tokens.
+
+use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse, get, patch, post, put};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::Problem;
+use super::extract::{Body, Sender, context};
+use super::middleware::random_id;
+use super::openapi::{BodyErrors, Errors};
+use super::{Shared, answer};
+use crate::chat::users::{self, TokenRequest, UserInput, UserPatch};
+use crate::chat::views::UserView;
+
+/// A user's token.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Token {
+    /// What the browser sends as `Authorization: Bearer`, and to the socket.
+    token: String,
+    /// When it ends.
+    #[serde(with = "chaffer_shared::time")]
+    expires_at: DateTime<Utc>,
+    /// Where the browser opens its socket.
+    #[schema(example = "wss://shop.example/ws")]
+    websocket_url: String,
+}
+
+/// Mirrors a user of the shop; replaces all fields.
+#[utoipa::path(
+    tag = "users",
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128)),
+    responses((status = 200, body = UserView, description = "Changed"), (status = 201, body = UserView, description = "New"), Errors, BodyErrors),
+)]
+#[put("/v1/users/{id}")]
+pub(super) async fn put_user(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    id: Path<String>,
+    body: Body<UserInput>,
+) -> Result<HttpResponse, Problem> {
+    let context = context(&request);
+    let done = state
+        .store
+        .write(move |writer| users::put(writer, &sender.0, &context, &id, &body.value))
+        .await?;
+    Ok(answer(done))
+}
+
+/// Changes some fields of a user.
+#[utoipa::path(
+    tag = "users",
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128)),
+    responses((status = 200, body = UserView), Errors, BodyErrors),
+)]
+#[patch("/v1/users/{id}")]
+pub(super) async fn patch_user(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    id: Path<String>,
+    body: Body<UserPatch>,
+) -> Result<Json<UserView>, Problem> {
+    let context = context(&request);
+    Ok(Json(
+        state
+            .store
+            .write(move |writer| users::patch(writer, &sender.0, &context, &id, body.value.clone()))
+            .await?,
+    ))
+}
+
+/// One user, as the shop mirrored it.
+#[utoipa::path(
+    tag = "users",
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128)),
+    responses((status = 200, body = UserView), Errors),
+)]
+#[get("/v1/users/{id}")]
+pub(super) async fn get_user(
+    state: Shared,
+    sender: Sender,
+    id: Path<String>,
+) -> Result<Json<UserView>, Problem> {
+    Ok(Json(state.store.read(move |reader| users::get(reader, &sender.0, &id)).await?))
+}
+
+/// A short-lived token for a user's browser. Not kept, so it takes no `Idempotency-Key`.
+#[utoipa::path(
+    tag = "users",
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128)),
+    responses((status = 201, body = Token), Errors, BodyErrors),
+)]
+#[post("/v1/users/{id}/tokens")]
+pub(super) async fn create_token(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    id: Path<String>,
+    body: Body<TokenRequest>,
+) -> Result<HttpResponse, Problem> {
+    let context = context(&request);
+    let jti = random_id();
+    let claims = state
+        .store
+        .read(move |reader| users::token(reader, &sender.0, &context, &id, &jti, &body.value))
+        .await?;
+    Ok(HttpResponse::Created().json(Token {
+        token: super::sign(&state, &claims)?,
+        expires_at: claims.expires_at(),
+        websocket_url: state.config.websocket_url(),
+    }))
+}

@@ -1,0 +1,99 @@
+//! `chaffer-api init`: everything a first start needs, in one folder. Run again, it makes what is missing and leaves
+//! the rest alone.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::chat::{ChatError, Context, api_keys};
+use crate::demo;
+use crate::store::{DatabaseUrl, Store};
+
+/// Writes the configuration, unless there is one. Returns its path.
+///
+/// # Errors
+/// When the folder or the file cannot be written.
+pub fn write_config(directory: &Path) -> Result<PathBuf> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let directory = directory.canonicalize()?;
+    let path = directory.join("chaffer.toml");
+    let database =
+        toml::Value::String(format!("sqlite://{}", directory.join("chaffer.db").display()));
+    let text = format!(
+        "# Written by `chaffer-api init`. Holds secrets: keep it readable for the daemons' user alone.\n\
+         # All settings: `chaffer-api --help`.\n\
+         \n\
+         [api]\n\
+         # Addresses that may use the API key: this machine.\n\
+         trusted_ips = [\"127.0.0.1\", \"::1\"]\n\
+         \n\
+         [database]\n\
+         url = {database}\n\
+         \n\
+         [keys]\n\
+         token = [\"k1:{}\"]\n\
+         link = [\"{}\"]\n\
+         shop = [\"{}\"]\n",
+        secret(),
+        secret(),
+        secret()
+    );
+    write_private(&path, &text)?;
+    Ok(path)
+}
+
+/// Makes the database, the first API key in `<directory>/api-key`, and the demo's people if they are wanted.
+///
+/// # Errors
+/// When the database or the file cannot be written.
+pub async fn fill(directory: &Path, url: &DatabaseUrl, with_demo: bool) -> Result<()> {
+    url.migrate()?;
+    let store = Store::open(url, 1, 16)?;
+    let path = directory.join("api-key");
+    write_private(&path, &format!("{}\n", new_api_key()))?;
+    let key = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .trim()
+        .to_owned();
+    let context = || Context { now: chaffer_shared::time::now(), request_id: "init".into() };
+    let now = context();
+    store
+        .write(move |writer| {
+            // The file may be older than the database, which may have been replaced.
+            let known = writer.api_keys()?.iter().any(|it| it.hash == api_keys::hash(&key));
+            if known { Ok(()) } else { api_keys::create(writer, &now, "first", &key) }
+        })
+        .await
+        .map_err(|error: ChatError| error)
+        .with_context(|| format!("cannot keep the key in {}", path.display()))?;
+    if with_demo {
+        demo::seed(&store, context()).await?;
+    }
+    Ok(())
+}
+
+/// A new API key: 256 random bits.
+#[must_use]
+pub fn new_api_key() -> String {
+    format!("chaffer_{}", secret())
+}
+
+fn secret() -> String {
+    hex::encode(rand::random::<[u8; 32]>())
+}
+
+/// Writes a new file that its owner alone may read; leaves one that is there alone.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => Ok(file.write_all(text.as_bytes())?),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot create {}", path.display())),
+    }
+}

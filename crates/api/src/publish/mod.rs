@@ -1,0 +1,247 @@
+//! From stored events to the push daemon. The database is the truth, the wire only the wake-up: while there is no
+//! link nothing is sent and nothing is kept, and the heartbeat's `last` makes the push daemon fetch what lies between.
+//! So a push daemon that is down, slow or restarted never reaches back into an API call.
+
+mod zmq;
+
+use std::time::Duration;
+
+use chaffer_shared::event::{Event, EventId, Frame};
+use chaffer_shared::link::LinkKeys;
+use chrono::{DateTime, Utc};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::chat::events::render;
+use crate::chat::threads::Ephemeral;
+use crate::store::{Store, StoreError, StoredEvent};
+
+pub use zmq::ZmqPush;
+
+/// Ephemeral events that may wait; more are dropped, since nobody misses a typing sign.
+const EPHEMERAL_QUEUE: usize = 1024;
+/// Events read from the store at once.
+const PAGE: i64 = 500;
+/// The shortest and the longest wait before another attempt to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long one frame may take to be written. A push daemon drains its port always, so a longer one is a dead peer.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A way to the push daemons. One exists (ZeroMQ); a broker between several nodes would be another.
+pub trait Transport {
+    /// Connects, or fails within a few seconds.
+    fn connect(&mut self) -> impl Future<Output = Result<(), TransportError>> + Send;
+    /// Sends one signed frame.
+    fn send(&mut self, frame: Vec<u8>) -> impl Future<Output = Result<(), TransportError>> + Send;
+}
+
+/// Why nothing could be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TransportError(pub String);
+
+/// What the rest of the API knows of the publisher.
+#[derive(Debug, Clone)]
+pub struct PublisherHandle {
+    ephemeral: mpsc::Sender<(Ephemeral, DateTime<Utc>, String)>,
+    connected: watch::Receiver<bool>,
+}
+
+/// The publisher: owns the socket, and its position among the stored events.
+pub struct Publisher<T> {
+    store: Store,
+    transport: T,
+    keys: LinkKeys,
+    name: String,
+    heartbeat: Duration,
+    ephemeral: mpsc::Receiver<(Ephemeral, DateTime<Utc>, String)>,
+    connected: watch::Sender<bool>,
+}
+
+impl PublisherHandle {
+    /// Tells something at once, to those who happen to listen. Never waits.
+    pub fn tell(&self, ephemeral: Ephemeral, at: DateTime<Utc>, request_id: &str) {
+        // Full or gone: it is not worth keeping.
+        let _ = self.ephemeral.try_send((ephemeral, at, request_id.to_owned()));
+    }
+
+    /// Whether there is a link to the push daemon, as far as is known.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+}
+
+impl<T: Transport> Publisher<T> {
+    /// A publisher that does not run yet, and the handle to it.
+    pub fn new(
+        store: Store,
+        transport: T,
+        keys: LinkKeys,
+        name: &str,
+        heartbeat: Duration,
+    ) -> (Self, PublisherHandle) {
+        let (sender, ephemeral) = mpsc::channel(EPHEMERAL_QUEUE);
+        let (connected, is_connected) = watch::channel(false);
+        let publisher =
+            Self { store, transport, keys, name: name.to_owned(), heartbeat, ephemeral, connected };
+        (publisher, PublisherHandle { ephemeral: sender, connected: is_connected })
+    }
+
+    /// Publishes until it is told to stop; connects again whenever the link is lost.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut wait = BACKOFF.0;
+        loop {
+            let connected = tokio::select! {
+                () = stop.cancelled() => return,
+                connected = self.transport.connect() => connected,
+            };
+            match connected {
+                Ok(()) => {
+                    tracing::info!("connected to the push daemon");
+                    wait = BACKOFF.0;
+                    self.connected.send_replace(true);
+                    let ended = self.publish(&stop).await;
+                    self.connected.send_replace(false);
+                    match ended {
+                        Ok(()) => return,
+                        Err(error) => tracing::warn!(%error, "lost the link to the push daemon"),
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "no link to the push daemon"),
+            }
+            // What nobody could hear is not worth keeping.
+            while self.ephemeral.try_recv().is_ok() {}
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(wait) => wait = (wait * 2).min(BACKOFF.1),
+            }
+        }
+    }
+
+    /// Publishes while the link stands.
+    async fn publish(&mut self, stop: &CancellationToken) -> Result<(), TransportError> {
+        // Listen first and look then, so that nothing commits in between unseen.
+        let mut commits = self.store.subscribe();
+        let mut position = self.last_event().await?;
+        let mut heartbeat = interval(self.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                commit = commits.recv() => match commit {
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                        // One look serves all commits so far.
+                        while commits.try_recv().is_ok() {}
+                        position = self.publish_after(position).await?;
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+                Some((ephemeral, at, request_id)) = self.ephemeral.recv() => {
+                    self.send_ephemeral(ephemeral, at, request_id).await?;
+                }
+                _ = heartbeat.tick() => {
+                    // Also finds what other API nodes, or the command line, stored.
+                    position = self.publish_after(position).await?;
+                    let frame = Frame::Heartbeat { src: self.name.clone(), last: position };
+                    self.send(&frame).await?;
+                }
+            }
+        }
+    }
+
+    async fn last_event(&self) -> Result<EventId, TransportError> {
+        let last = self.store.read(|reader| reader.last_event()).await;
+        last.map_err(|error| TransportError(error.to_string()))
+    }
+
+    /// Sends all that was stored after a position and returns the new one. When the database is busy it stays where it
+    /// is: the next tick tries again.
+    async fn publish_after(&mut self, mut position: EventId) -> Result<EventId, TransportError> {
+        loop {
+            let page = read_frames(&self.store, &self.name, position, PAGE).await;
+            let frames = match page {
+                Ok(frames) => frames,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the events to publish");
+                    return Ok(position);
+                }
+            };
+            let count = frames.len();
+            for frame in frames {
+                self.send(&frame).await?;
+                if let Frame::Event(Event { id: Some(id), .. }) = frame {
+                    position = id;
+                }
+            }
+            if i64::try_from(count).is_ok_and(|count| count < PAGE) {
+                return Ok(position);
+            }
+        }
+    }
+
+    async fn send_ephemeral(
+        &mut self,
+        ephemeral: Ephemeral,
+        at: DateTime<Utc>,
+        request_id: String,
+    ) -> Result<(), TransportError> {
+        let Ok(data) = serde_json::value::to_raw_value(&ephemeral.data) else { return Ok(()) };
+        self.send(&Frame::Event(Event {
+            id: None,
+            prev: None,
+            src: self.name.clone(),
+            topics: ephemeral.topics,
+            event: ephemeral.event.to_owned(),
+            at,
+            request_id: Some(request_id),
+            data,
+        }))
+        .await
+    }
+
+    async fn send(&mut self, frame: &Frame) -> Result<(), TransportError> {
+        let json = serde_json::to_vec(frame).map_err(|error| TransportError(error.to_string()))?;
+        let frame =
+            self.keys.sign(&json).ok_or_else(|| TransportError("keys.link is empty".into()))?;
+        let deadline = Instant::now() + SEND_TIMEOUT;
+        timeout_at(deadline, self.transport.send(frame))
+            .await
+            .map_err(|_| TransportError("the push daemon does not read".into()))?
+    }
+}
+
+/// Stored events as frames, rendered as things are now.
+///
+/// # Errors
+/// The store's own.
+pub async fn read_frames(
+    store: &Store,
+    src: &str,
+    after: EventId,
+    limit: i64,
+) -> Result<Vec<Frame>, StoreError> {
+    let src = src.to_owned();
+    store
+        .read(move |reader| {
+            let events = reader.events_after(after, limit)?;
+            let data = render(reader, &events)?;
+            let frame = |(event, data): (StoredEvent, serde_json::Value)| {
+                let data = serde_json::value::to_raw_value(&data).ok()?;
+                Some(Frame::Event(Event {
+                    id: Some(event.id),
+                    // Ids are gapless.
+                    prev: Some(event.id - 1),
+                    src: src.clone(),
+                    topics: event.topics,
+                    event: event.name,
+                    at: event.at.and_utc(),
+                    request_id: event.request_id,
+                    data,
+                }))
+            };
+            Ok(events.into_iter().zip(data).filter_map(frame).collect())
+        })
+        .await
+}

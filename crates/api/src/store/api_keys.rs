@@ -1,0 +1,56 @@
+//! The keys of the shop's backends, as hashes.
+
+use diesel::prelude::*;
+
+use super::schema::api_keys;
+use super::{Reader, StoreError, Timestamp, Writer};
+
+/// One API key; the key itself is known to the shop alone.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = api_keys)]
+pub struct ApiKey {
+    /// SHA-256 of the key, in hex.
+    pub hash: String,
+    /// What the shop calls it.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stopped to count.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Reader<'_> {
+    /// Whether a live key has this hash.
+    pub(crate) fn is_live_api_key(&mut self, hash: &str) -> Result<bool, StoreError> {
+        let found: Option<Option<Timestamp>> = api_keys::table
+            .find(hash)
+            .select(api_keys::revoked_at)
+            .first(self.database)
+            .optional()?;
+        Ok(found == Some(None))
+    }
+
+    /// All keys, live or not.
+    pub(crate) fn api_keys(&mut self) -> Result<Vec<ApiKey>, StoreError> {
+        Ok(api_keys::table
+            .order(api_keys::created_at)
+            .select(ApiKey::as_select())
+            .load(self.database)?)
+    }
+}
+
+impl Writer<'_> {
+    /// Keeps a new key.
+    pub(crate) fn insert_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
+        diesel::insert_into(api_keys::table).values(key).execute(self.database)?;
+        Ok(())
+    }
+
+    /// Ends a key.
+    pub(crate) fn revoke_api_key(&mut self, hash: &str, at: Timestamp) -> Result<(), StoreError> {
+        diesel::update(api_keys::table.find(hash))
+            .set(api_keys::revoked_at.eq(at))
+            .execute(self.database)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! One connection to either database, and what each of them has to be told when it is opened.
+
+use std::path::PathBuf;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, QueryResult};
+
+use super::StoreError;
+
+#[cfg(not(any(feature = "sqlite", feature = "mysql")))]
+compile_error!("build chaffer-api with the feature `sqlite`, `mysql`, or both");
+
+/// A connection to one of the databases that this binary was built with. Queries are written once, for the
+/// enum; where SQL must differ, a `match` has an arm for each.
+#[derive(diesel::MultiConnection)]
+pub(super) enum Database {
+    /// The embedded database.
+    #[cfg(feature = "sqlite")]
+    Sqlite(diesel::SqliteConnection),
+    /// MariaDB or MySQL.
+    #[cfg(feature = "mysql")]
+    Mysql(diesel::MysqlConnection),
+}
+
+/// Runs one expression on the connection inside the enum, for what the enum cannot express (lists of rows in
+/// one insert).
+macro_rules! on_backend {
+    ($database:expr, $connection:ident => $expression:expr) => {
+        match $database {
+            #[cfg(feature = "sqlite")]
+            $crate::store::connection::Database::Sqlite($connection) => $expression,
+            #[cfg(feature = "mysql")]
+            $crate::store::connection::Database::Mysql($connection) => $expression,
+        }
+    };
+}
+pub(super) use on_backend;
+
+/// Where the database is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A file of the embedded database.
+    Sqlite(PathBuf),
+    /// `mysql://user:password@host:port/database`.
+    Mysql(String),
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for DatabaseUrl {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Mysql(url) => match url::Url::parse(url) {
+                Ok(mut url) => {
+                    let _ = url.set_password(None);
+                    write!(f, "{url}")
+                }
+                Err(_) => f.write_str("mysql://"),
+            },
+        }
+    }
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Reading,
+    Writing,
+}
+
+impl DatabaseUrl {
+    /// Reads `database.url`.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`] for an unknown scheme, or one that this binary was built without.
+    pub fn parse(url: &str) -> Result<Self, StoreError> {
+        match url.split_once("://") {
+            Some(("sqlite", path)) if !path.is_empty() => {
+                if cfg!(feature = "sqlite") {
+                    Ok(Self::Sqlite(path.into()))
+                } else {
+                    Err(StoreError::Url("this chaffer-api was built without SQLite".into()))
+                }
+            }
+            Some(("mysql" | "mariadb", rest)) if !rest.is_empty() => {
+                if cfg!(feature = "mysql") {
+                    Ok(Self::Mysql(format!("mysql://{rest}")))
+                } else {
+                    Err(StoreError::Url(
+                        "this chaffer-api was built without MySQL: build it with `--features mysql`"
+                            .into(),
+                    ))
+                }
+            }
+            // The value may hold a password, so it is not repeated.
+            _ => Err(StoreError::Url(
+                "expected sqlite://path/to/file or mysql://user:password@host:port/database".into(),
+            )),
+        }
+    }
+
+    pub(super) fn connect(&self, r#use: Use) -> Result<Database, StoreError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path) => {
+                create_private(path)?;
+                let path = path
+                    .to_str()
+                    .ok_or_else(|| StoreError::Url("the path is not valid UTF-8".into()))?;
+                let mut connection = diesel::SqliteConnection::establish(path)?;
+                // The time-out first: switching to WAL needs a lock that another process may hold.
+                // FULL: an acknowledged message is on the disk, whatever happens to the machine.
+                connection.batch_execute(
+                    "PRAGMA busy_timeout = 10000;
+                     PRAGMA journal_mode = WAL;
+                     PRAGMA synchronous = FULL;
+                     PRAGMA foreign_keys = ON;",
+                )?;
+                if r#use == Use::Reading {
+                    connection.batch_execute("PRAGMA query_only = ON;")?;
+                }
+                Ok(Database::Sqlite(connection))
+            }
+            #[cfg(feature = "mysql")]
+            Self::Mysql(url) => {
+                let mut connection = diesel::MysqlConnection::establish(url)?;
+                connection.batch_execute("SET SESSION sql_mode = 'TRADITIONAL'")?;
+                if r#use == Use::Writing {
+                    // The counters' lock already orders the writers; gap locks would only add deadlocks.
+                    connection
+                        .batch_execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
+                }
+                Ok(Database::Mysql(connection))
+            }
+            #[cfg(not(all(feature = "sqlite", feature = "mysql")))]
+            other => Err(StoreError::Url(format!("this chaffer-api cannot use {other}"))),
+        }
+    }
+}
+
+/// Creates the database file for its owner alone: it holds what people write to each other.
+#[cfg(feature = "sqlite")]
+fn create_private(path: &std::path::Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => {
+            Err(StoreError::File(format!("cannot create the database {}", path.display()), error))
+        }
+    }
+}
+
+impl Database {
+    /// Begins a transaction that writes. SQLite has to be told at once: one that reads first fails when
+    /// another one has written meanwhile.
+    pub(super) fn begin_writing(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => {
+                diesel::connection::AnsiTransactionManager::begin_transaction_sql(
+                    connection,
+                    "BEGIN IMMEDIATE",
+                )
+            }
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => self.begin(),
+        }
+    }
+
+    /// Begins a transaction or, inside one, sets a savepoint.
+    pub(super) fn begin(&mut self) -> QueryResult<()> {
+        use diesel::connection::TransactionManager;
+        <Self as Connection>::TransactionManager::begin_transaction(self)
+    }
+
+    /// Commits the transaction or releases the savepoint.
+    pub(super) fn commit(&mut self) -> QueryResult<()> {
+        use diesel::connection::TransactionManager;
+        <Self as Connection>::TransactionManager::commit_transaction(self)
+    }
+
+    /// Takes the transaction, or what happened since the savepoint, back.
+    pub(super) fn rollback(&mut self) -> QueryResult<()> {
+        use diesel::connection::TransactionManager;
+        <Self as Connection>::TransactionManager::rollback_transaction(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_schemes_are_accepted() {
+        for url in ["", "data/chaffer.db", "sqlite:", "sqlite://", "postgres://x/y", "file://x"] {
+            assert!(DatabaseUrl::parse(url).is_err(), "{url:?}");
+        }
+        assert_eq!(
+            DatabaseUrl::parse("sqlite:///srv/chaffer.db").unwrap(),
+            DatabaseUrl::Sqlite("/srv/chaffer.db".into())
+        );
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let url = DatabaseUrl::Mysql("mysql://chaffer:hunter2@127.0.0.1/chaffer".into());
+        assert_eq!(url.to_string(), "mysql://chaffer@127.0.0.1/chaffer");
+    }
+}

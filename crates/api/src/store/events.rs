@@ -1,0 +1,267 @@
+//! The spine: what happened, stored in the same commit as the change that caused it.
+//!
+//! Ids come from the `counters` rows, which every group of writes locks first: so they are gapless and in the
+//! order of the commits, and nobody who reads after a cursor ever steps over an event that commits later.
+
+use chaffer_shared::event::EventId;
+use chaffer_shared::topic::Topic;
+use diesel::prelude::*;
+
+use super::connection::{Database, on_backend};
+use super::schema::{counters, event_topics, events};
+use super::{Id, Reader, StoreError, Timestamp, Writer};
+
+/// What an event is about. Its data is the message, or else the stored data, or else the thread, as they are
+/// when the event is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// The thread it belongs to: only those who may see it get the event from the feed.
+    pub thread: Option<Id>,
+    /// The message.
+    pub message: Option<Id>,
+    /// Ids, counts and times; never texts of people.
+    pub data: Option<serde_json::Value>,
+}
+
+/// An event to be stored.
+#[derive(Debug, Clone)]
+pub struct NewEvent<'a> {
+    /// One of [`chaffer_shared::event::name`].
+    pub name: &'static str,
+    /// Who hears it.
+    pub topics: &'a [Topic],
+    /// What it is about.
+    pub cause: Cause,
+    /// The HTTP request that caused it.
+    pub request_id: &'a str,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Its number.
+    pub id: EventId,
+    /// One of [`chaffer_shared::event::name`].
+    pub name: String,
+    /// Who hears it.
+    pub topics: Vec<Topic>,
+    /// What it is about.
+    pub cause: Cause,
+    /// The HTTP request that caused it.
+    pub request_id: Option<String>,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
+/// The numbers given out last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) event: EventId,
+    pub(super) message: Id,
+    pub(super) thread: Id,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = events)]
+struct Row {
+    id: EventId,
+    name: String,
+    topics: String,
+    thread_id: Option<Id>,
+    message_id: Option<Id>,
+    data: Option<String>,
+    request_id: Option<String>,
+    at: Timestamp,
+}
+
+impl Counters {
+    /// Reads the counters and keeps other API nodes from writing until this transaction ends.
+    pub(super) fn lock(database: &mut Database) -> Result<Self, StoreError> {
+        let query = counters::table.select((counters::name, counters::value));
+        let rows: Vec<(String, i64)> = match database {
+            // The transaction was begun as a writing one: it holds SQLite's only write lock.
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(connection) => query.load(connection)?,
+            #[cfg(feature = "mysql")]
+            Database::Mysql(connection) => {
+                query.order(counters::name).for_update().load(connection)?
+            }
+        };
+        let value = |name: &str| {
+            rows.iter().find(|row| row.0 == name).map(|row| row.1).ok_or_else(|| {
+                StoreError::Migration(format!("the table `counters` has no row `{name}`"))
+            })
+        };
+        Ok(Self { event: value("event")?, message: value("message")?, thread: value("thread")? })
+    }
+
+    /// Writes those that have been raised since.
+    pub(super) fn save(&self, database: &mut Database, before: &Self) -> QueryResult<()> {
+        for (name, value, before) in [
+            ("event", self.event, before.event),
+            ("message", self.message, before.message),
+            ("thread", self.thread, before.thread),
+        ] {
+            if value != before {
+                diesel::update(counters::table.find(name))
+                    .set(counters::value.eq(value))
+                    .execute(database)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StoredEvent {
+    fn from_row(row: Row) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            topics: serde_json::from_str(&row.topics).unwrap_or_default(),
+            cause: Cause {
+                thread: row.thread_id,
+                message: row.message_id,
+                data: row.data.and_then(|data| serde_json::from_str(&data).ok()),
+            },
+            request_id: row.request_id,
+            at: row.at,
+        }
+    }
+
+    fn to_row(&self) -> Row {
+        Row {
+            id: self.id,
+            name: self.name.clone(),
+            topics: serde_json::Value::from_iter(self.topics.iter().map(ToString::to_string))
+                .to_string(),
+            thread_id: self.cause.thread,
+            message_id: self.cause.message,
+            data: self.cause.data.as_ref().map(ToString::to_string),
+            request_id: self.request_id.clone(),
+            at: self.at,
+        }
+    }
+
+    /// Stores what a group of writes emitted: two statements, however many events.
+    pub(super) fn insert_all(database: &mut Database, pending: &[Self]) -> QueryResult<()> {
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<Row> = pending.iter().map(Self::to_row).collect();
+        let by_topic: Vec<_> = pending
+            .iter()
+            .flat_map(|event| {
+                event.topics.iter().map(|topic| {
+                    (event_topics::topic.eq(topic.to_string()), event_topics::event_id.eq(event.id))
+                })
+            })
+            .collect();
+        on_backend!(database, connection => {
+            diesel::insert_into(events::table).values(&rows).execute(connection)?;
+            diesel::insert_into(event_topics::table).values(&by_topic).execute(connection)?;
+            Ok(())
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// The id of the last event (0: none yet).
+    pub(crate) fn last_event(&mut self) -> Result<EventId, StoreError> {
+        Ok(counters::table.find("event").select(counters::value).first(self.database)?)
+    }
+
+    /// The id of the oldest event that is still kept; one more than the last when none is.
+    pub(crate) fn oldest_event(&mut self) -> Result<EventId, StoreError> {
+        let pruned: EventId =
+            counters::table.find("event_pruned").select(counters::value).first(self.database)?;
+        Ok(pruned + 1)
+    }
+
+    /// All events after the cursor, in order.
+    pub(crate) fn events_after(
+        &mut self,
+        after: EventId,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows: Vec<Row> = events::table
+            .filter(events::id.gt(after))
+            .order(events::id)
+            .limit(limit)
+            .select(Row::as_select())
+            .load(self.database)?;
+        Ok(rows.into_iter().map(StoredEvent::from_row).collect())
+    }
+
+    /// The events after the cursor that one of the topics hears, in order. Each topic is a walk down the
+    /// index of its own, and there are never more than a few: cheaper than one query that has to sort.
+    pub(crate) fn events_heard(
+        &mut self,
+        topics: &[Topic],
+        after: EventId,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut ids: Vec<EventId> = Vec::new();
+        for topic in topics {
+            ids.extend(
+                event_topics::table
+                    .filter(event_topics::topic.eq(topic.to_string()))
+                    .filter(event_topics::event_id.gt(after))
+                    .order(event_topics::event_id)
+                    .limit(limit)
+                    .select(event_topics::event_id)
+                    .load::<EventId>(self.database)?,
+            );
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids.truncate(usize::try_from(limit).unwrap_or(0));
+        let rows: Vec<Row> = events::table
+            .filter(events::id.eq_any(&ids))
+            .order(events::id)
+            .select(Row::as_select())
+            .load(self.database)?;
+        Ok(rows.into_iter().map(StoredEvent::from_row).collect())
+    }
+}
+
+impl Writer<'_> {
+    /// Stores an event with this commit and gives it its number.
+    pub(crate) fn emit(&mut self, event: NewEvent<'_>) -> EventId {
+        self.counters.event += 1;
+        self.pending.push(StoredEvent {
+            id: self.counters.event,
+            name: event.name.to_owned(),
+            topics: event.topics.to_vec(),
+            cause: event.cause,
+            request_id: Some(event.request_id.to_owned()),
+            at: event.at,
+        });
+        self.counters.event
+    }
+
+    /// Forgets up to `limit` of the events from before that moment, oldest first, and tells how many it were.
+    pub(crate) fn prune_events(
+        &mut self,
+        before: Timestamp,
+        limit: i64,
+    ) -> Result<usize, StoreError> {
+        // Ids and times rise together: the oldest ids are the ones to look at.
+        let oldest: Vec<(EventId, Timestamp)> = events::table
+            .order(events::id)
+            .limit(limit)
+            .select((events::id, events::at))
+            .load(self.database)?;
+        let expired: Vec<EventId> =
+            oldest.iter().take_while(|(_, at)| *at < before).map(|(id, _)| *id).collect();
+        let Some(newest) = expired.last() else { return Ok(0) };
+        diesel::delete(event_topics::table.filter(event_topics::event_id.le(newest)))
+            .execute(self.database)?;
+        diesel::delete(events::table.filter(events::id.le(newest))).execute(self.database)?;
+        diesel::update(counters::table.find("event_pruned"))
+            .set(counters::value.eq(newest))
+            .execute(self.database)?;
+        Ok(expired.len())
+    }
+}

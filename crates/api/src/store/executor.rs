@@ -1,0 +1,432 @@
+//! Runs jobs against the database on threads of its own, so that the HTTP workers never wait for it.
+//!
+//! Readers: a few threads, a connection each; a job reads one snapshot. Writer: one thread; the jobs that wait
+//! are put into one transaction, so that they share the cost of one durable commit (group commit). Each stands
+//! behind a savepoint, so one that is refused leaves the others alone.
+
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaffer_shared::topic::Topic;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::{broadcast, oneshot};
+
+use super::connection::{Database, Use};
+use super::events::{Counters, StoredEvent};
+use super::{DatabaseUrl, StoreError};
+
+/// How many jobs share one commit at the most: a bound on how long the first one waits for the others.
+const GROUP_LIMIT: usize = 128;
+/// How often a group is run again after a conflict or a lost connection.
+const GROUP_ATTEMPTS: u32 = 5;
+/// Commits that a slow listener may be behind before it is told that it missed some.
+const COMMIT_BACKLOG: usize = 1024;
+
+/// What one commit added, told to all who [`Store::subscribe`].
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The topics of its events.
+    pub topics: Arc<[Topic]>,
+}
+
+/// An error that a job may end with. The executor has to know which ones came from the store itself.
+pub trait JobError: From<StoreError> + Send + 'static {
+    /// The store's own error inside, if it is one.
+    fn store_error(&self) -> Option<&StoreError>;
+}
+
+impl JobError for StoreError {
+    fn store_error(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+/// What a job reads with: one snapshot of the database.
+pub(crate) struct Reader<'c> {
+    pub(super) database: &'c mut Database,
+}
+
+/// What a job writes with; it also reads, and sees what the jobs before it in the same commit wrote.
+pub(crate) struct Writer<'c> {
+    reader: Reader<'c>,
+    pub(super) counters: &'c mut Counters,
+    pub(super) pending: &'c mut Vec<StoredEvent>,
+}
+
+impl<'c> Deref for Writer<'c> {
+    type Target = Reader<'c>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.reader
+    }
+}
+
+impl DerefMut for Writer<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.reader
+    }
+}
+
+/// The way to the database; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    reads: Sender<Box<dyn ReadJob>>,
+    writes: Sender<Box<dyn WriteJob>>,
+    commits: broadcast::Sender<Commit>,
+}
+
+impl Store {
+    /// Connects and starts the threads. The tables must be there already: see [`DatabaseUrl::migrate`].
+    ///
+    /// # Errors
+    /// When no connection can be made.
+    pub fn open(url: &DatabaseUrl, readers: usize, queue: usize) -> Result<Self, StoreError> {
+        let (reads, read_queue) = bounded(queue.max(1));
+        let (writes, write_queue) = bounded(queue.max(1));
+        let (commits, _) = broadcast::channel(COMMIT_BACKLOG);
+        let writer = WriterThread {
+            connection: Some(url.connect(Use::Writing)?),
+            url: url.clone(),
+            commits: commits.clone(),
+        };
+        spawn("store-write", move || writer.serve(&write_queue))?;
+        for number in 0..readers.max(1) {
+            let mut connection = Some(url.connect(Use::Reading)?);
+            let (url, queue) = (url.clone(), read_queue.clone());
+            spawn(&format!("store-read-{number}"), move || {
+                for job in &queue {
+                    serve_read(&url, &mut connection, job);
+                }
+            })?;
+        }
+        Ok(Self { reads, writes, commits })
+    }
+
+    /// Reads. The job may be run twice, when the connection turns out to be lost.
+    ///
+    /// # Errors
+    /// The job's own, or [`StoreError::Busy`] at once when too much is waiting.
+    pub async fn read<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: JobError,
+        F: FnMut(&mut Reader<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (job, answer) = Job::new(job);
+        let sent = self.reads.try_send(Box::new(job));
+        wait(sent.map_err(|error| refuse(&error)), answer).await
+    }
+
+    /// Writes, and answers after the commit is durable. The job may be run several times, after a conflict or
+    /// a lost connection; only the last run counts.
+    ///
+    /// # Errors
+    /// The job's own, or [`StoreError::Busy`] at once when too much is waiting.
+    pub async fn write<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: JobError,
+        F: FnMut(&mut Writer<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (job, answer) = Job::new(job);
+        let sent = self.writes.try_send(Box::new(job));
+        wait(sent.map_err(|error| refuse(&error)), answer).await
+    }
+
+    /// Hears of every commit with events from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Commit> {
+        self.commits.subscribe()
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map(|_| ())
+        .map_err(|error| StoreError::File(format!("cannot start the thread {name}"), error))
+}
+
+fn refuse<J>(error: &TrySendError<J>) -> StoreError {
+    match error {
+        TrySendError::Full(_) => StoreError::Busy,
+        TrySendError::Disconnected(_) => StoreError::Closed,
+    }
+}
+
+async fn wait<T, E: JobError>(
+    sent: Result<(), StoreError>,
+    answer: oneshot::Receiver<Result<T, E>>,
+) -> Result<T, E> {
+    sent?;
+    // The sender is dropped without an answer only when the job panicked.
+    answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+}
+
+/// A job, what its last run came to, and who waits for it.
+struct Job<F, T, E> {
+    run: F,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E: JobError> Job<F, T, E> {
+    fn new(run: F) -> (Self, oneshot::Receiver<Result<T, E>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { run, outcome: None, reply }, answer)
+    }
+
+    fn settle(&mut self, outcome: Result<T, E>) -> Verdict {
+        let verdict = match &outcome {
+            Ok(_) => Verdict::Done,
+            Err(error) => match error.store_error() {
+                Some(error) if error.is_conflict() || error.is_lost_connection() => {
+                    Verdict::Disturbed { lost: error.is_lost_connection() }
+                }
+                _ => Verdict::Refused,
+            },
+        };
+        self.outcome = Some(outcome);
+        verdict
+    }
+}
+
+/// What a run of a job came to.
+enum Verdict {
+    Done,
+    /// The job's own error: nothing of it may stay.
+    Refused,
+    /// The database's: the whole transaction has to be run again.
+    Disturbed {
+        lost: bool,
+    },
+}
+
+/// Ends a job, whatever its types.
+trait Answer: Send {
+    /// Tells the outcome of the last run.
+    fn answer(self: Box<Self>);
+    /// Tells that it could not be run, or not be committed.
+    fn fail(self: Box<Self>, error: StoreError);
+}
+
+trait ReadJob: Answer {
+    fn run(&mut self, reader: &mut Reader<'_>) -> Verdict;
+}
+
+trait WriteJob: Answer {
+    fn run(&mut self, writer: &mut Writer<'_>) -> Verdict;
+}
+
+impl<F: Send, T: Send, E: JobError> Answer for Job<F, T, E> {
+    fn answer(self: Box<Self>) {
+        let outcome = self.outcome.unwrap_or_else(|| Err(StoreError::Closed.into()));
+        // Nobody waits any more when the client hung up: what was done stays done.
+        let _ = self.reply.send(outcome);
+    }
+
+    fn fail(self: Box<Self>, error: StoreError) {
+        let _ = self.reply.send(Err(error.into()));
+    }
+}
+
+impl<F, T, E> ReadJob for Job<F, T, E>
+where
+    F: FnMut(&mut Reader<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: JobError,
+{
+    fn run(&mut self, reader: &mut Reader<'_>) -> Verdict {
+        let outcome = (self.run)(reader);
+        self.settle(outcome)
+    }
+}
+
+impl<F, T, E> WriteJob for Job<F, T, E>
+where
+    F: FnMut(&mut Writer<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: JobError,
+{
+    fn run(&mut self, writer: &mut Writer<'_>) -> Verdict {
+        let outcome = (self.run)(writer);
+        self.settle(outcome)
+    }
+}
+
+fn serve_read(url: &DatabaseUrl, slot: &mut Option<Database>, mut job: Box<dyn ReadJob>) {
+    for attempt in 1..=2 {
+        let database = match slot {
+            Some(database) => database,
+            None => match url.connect(Use::Reading) {
+                Ok(database) => slot.insert(database),
+                Err(error) => return job.fail(error),
+            },
+        };
+        let run = AssertUnwindSafe(|| {
+            if let Err(error) = database.begin() {
+                let error = StoreError::from(error);
+                return (Verdict::Disturbed { lost: error.is_lost_connection() }, Some(error));
+            }
+            let verdict = job.run(&mut Reader { database });
+            // It has written nothing: how the transaction ends does not matter, only that it does.
+            let ended = database.rollback().is_ok();
+            match verdict {
+                Verdict::Done | Verdict::Refused if !ended => {
+                    (Verdict::Disturbed { lost: true }, None)
+                }
+                verdict => (verdict, None),
+            }
+        });
+        match catch_unwind(run) {
+            Ok((Verdict::Disturbed { lost }, error)) => {
+                if lost {
+                    *slot = None;
+                }
+                if attempt == 2 {
+                    return match error {
+                        Some(error) => job.fail(error),
+                        None => job.answer(),
+                    };
+                }
+            }
+            Ok(_) => return job.answer(),
+            Err(_) => {
+                tracing::error!("a read panicked; its connection is replaced");
+                *slot = None;
+                return;
+            }
+        }
+    }
+}
+
+/// Why a group was not committed.
+enum GroupError {
+    /// The database failed outside the jobs.
+    Store(StoreError),
+    /// A job met a conflict or a lost connection.
+    Disturbed { lost: bool },
+    /// The commit itself failed: it may have happened all the same, so the group must not be run again.
+    Commit(StoreError),
+}
+
+impl<E: Into<StoreError>> From<E> for GroupError {
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl GroupError {
+    fn may_run_again(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_conflict() || error.is_lost_connection(),
+            Self::Disturbed { .. } => true,
+            Self::Commit(_) => false,
+        }
+    }
+
+    fn is_lost_connection(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Commit(error) => error.is_lost_connection(),
+            Self::Disturbed { lost } => *lost,
+        }
+    }
+}
+
+impl std::fmt::Display for GroupError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(error) | Self::Commit(error) => error.fmt(f),
+            Self::Disturbed { lost: true } => f.write_str("the connection was lost"),
+            Self::Disturbed { lost: false } => f.write_str("lost against other transactions"),
+        }
+    }
+}
+
+struct WriterThread {
+    url: DatabaseUrl,
+    connection: Option<Database>,
+    commits: broadcast::Sender<Commit>,
+}
+
+impl WriterThread {
+    fn serve(mut self, queue: &Receiver<Box<dyn WriteJob>>) {
+        while let Ok(first) = queue.recv() {
+            let mut group = vec![first];
+            group.extend(queue.try_iter().take(GROUP_LIMIT - 1));
+            self.run(group);
+        }
+    }
+
+    fn run(&mut self, mut group: Vec<Box<dyn WriteJob>>) {
+        for attempt in 1.. {
+            let tried = catch_unwind(AssertUnwindSafe(|| self.try_group(&mut group)));
+            let error = match tried {
+                Ok(Ok(commit)) => {
+                    if let Some(commit) = commit {
+                        // An error means that nobody listens.
+                        let _ = self.commits.send(commit);
+                    }
+                    return group.into_iter().for_each(Answer::answer);
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    tracing::error!("a write panicked; its connection is replaced");
+                    self.connection = None;
+                    let failed = |job: Box<dyn WriteJob>| job.fail(StoreError::Closed);
+                    return group.into_iter().for_each(failed);
+                }
+            };
+            let rolled_back = self.connection.as_mut().is_some_and(|it| it.rollback().is_ok());
+            if !rolled_back || error.is_lost_connection() {
+                self.connection = None;
+            }
+            if attempt >= GROUP_ATTEMPTS || !error.may_run_again() {
+                tracing::error!(%error, jobs = group.len(), "a commit failed");
+                let text = error.to_string();
+                let failed = |job: Box<dyn WriteJob>| job.fail(StoreError::Commit(text.clone()));
+                return group.into_iter().for_each(failed);
+            }
+            tracing::debug!(%error, attempt, "a group of writes is run again");
+            std::thread::sleep(Duration::from_millis(5) * attempt);
+        }
+    }
+
+    fn try_group(&mut self, group: &mut [Box<dyn WriteJob>]) -> Result<Option<Commit>, GroupError> {
+        let database = match &mut self.connection {
+            Some(database) => database,
+            None => self.connection.insert(self.url.connect(Use::Writing)?),
+        };
+        database.begin_writing()?;
+        let mut counters = Counters::lock(database)?;
+        let before_group = counters;
+        let mut pending = Vec::new();
+        for job in group {
+            let (before, kept) = (counters, pending.len());
+            database.begin()?;
+            let mut writer = Writer {
+                reader: Reader { database },
+                counters: &mut counters,
+                pending: &mut pending,
+            };
+            match job.run(&mut writer) {
+                Verdict::Done => database.commit()?,
+                Verdict::Refused => {
+                    database.rollback()?;
+                    counters = before;
+                    pending.truncate(kept);
+                }
+                Verdict::Disturbed { lost } => return Err(GroupError::Disturbed { lost }),
+            }
+        }
+        StoredEvent::insert_all(database, &pending)?;
+        counters.save(database, &before_group)?;
+        database.commit().map_err(|error| GroupError::Commit(error.into()))?;
+        Ok((!pending.is_empty()).then(|| Commit {
+            topics: pending.iter().flat_map(|event| event.topics.iter().cloned()).collect(),
+        }))
+    }
+}

@@ -1,0 +1,179 @@
+//! Messages: what people wrote.
+
+use diesel::prelude::*;
+
+use super::schema::messages;
+use super::{Id, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
+
+/// One entry of a thread.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = messages)]
+pub struct Message {
+    /// Its number; within a thread in the order of writing.
+    pub id: Id,
+    /// The thread.
+    pub thread_id: Id,
+    /// What `author_id` is an id of.
+    pub author_kind: ParticipantKind,
+    /// Who wrote it.
+    pub author_id: String,
+    /// For which side.
+    pub side: Side,
+    /// The text as readers see it.
+    pub text: String,
+    /// The message it answers.
+    pub reply_to: Option<Id>,
+    /// The sender's own id.
+    pub client_id: Option<String>,
+    /// SHA-256 of what was sent with `client_id`, in hex.
+    pub request_hash: Option<String>,
+    /// Whether something was found in it (R11).
+    pub flagged: bool,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub edited_at: Option<Timestamp>,
+    /// When it was taken back.
+    pub deleted_at: Option<Timestamp>,
+    /// When the other side read it.
+    pub read_at: Option<Timestamp>,
+}
+
+/// A message to be stored.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    pub thread_id: Id,
+    pub author_kind: ParticipantKind,
+    pub author_id: String,
+    pub side: Side,
+    pub text: String,
+    pub reply_to: Option<Id>,
+    pub client_id: Option<String>,
+    pub request_hash: Option<String>,
+    pub created_at: Timestamp,
+}
+
+impl Reader<'_> {
+    /// Several messages, in no order.
+    pub(crate) fn messages(&mut self, ids: &[Id]) -> Result<Vec<Message>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(messages::table
+            .filter(messages::id.eq_any(ids))
+            .select(Message::as_select())
+            .load(self.database)?)
+    }
+
+    /// The message that this sender sent with this id of its own.
+    pub(crate) fn message_by_client_id(
+        &mut self,
+        author_kind: ParticipantKind,
+        author_id: &str,
+        client_id: &str,
+    ) -> Result<Option<Message>, StoreError> {
+        Ok(messages::table
+            .filter(messages::author_kind.eq(author_kind))
+            .filter(messages::author_id.eq(author_id))
+            .filter(messages::client_id.eq(client_id))
+            .select(Message::as_select())
+            .first(self.database)
+            .optional()?)
+    }
+
+    /// Messages of a thread right before that id, the newest first.
+    pub(crate) fn messages_before(
+        &mut self,
+        thread: Id,
+        before: Id,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError> {
+        Ok(messages::table
+            .filter(messages::thread_id.eq(thread))
+            .filter(messages::id.lt(before))
+            .order(messages::id.desc())
+            .limit(limit)
+            .select(Message::as_select())
+            .load(self.database)?)
+    }
+
+    /// Messages of a thread right after that id, the oldest first.
+    pub(crate) fn messages_after(
+        &mut self,
+        thread: Id,
+        after: Id,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError> {
+        Ok(messages::table
+            .filter(messages::thread_id.eq(thread))
+            .filter(messages::id.gt(after))
+            .order(messages::id.asc())
+            .limit(limit)
+            .select(Message::as_select())
+            .load(self.database)?)
+    }
+
+    /// How many messages of others stand in a thread after that id. Walks only over those messages.
+    pub(crate) fn count_unread(
+        &mut self,
+        thread: Id,
+        after: Id,
+        reader: &str,
+    ) -> Result<i64, StoreError> {
+        Ok(messages::table
+            .filter(messages::thread_id.eq(thread))
+            .filter(messages::id.gt(after))
+            .filter(
+                messages::author_kind.ne(ParticipantKind::User).or(messages::author_id.ne(reader)),
+            )
+            .count()
+            .get_result(self.database)?)
+    }
+}
+
+impl Writer<'_> {
+    /// Stores a message under the next number.
+    pub(crate) fn insert_message(&mut self, new: NewMessage) -> Result<Message, StoreError> {
+        self.counters.message += 1;
+        let message = Message {
+            id: self.counters.message,
+            thread_id: new.thread_id,
+            author_kind: new.author_kind,
+            author_id: new.author_id,
+            side: new.side,
+            text: new.text,
+            reply_to: new.reply_to,
+            client_id: new.client_id,
+            request_hash: new.request_hash,
+            flagged: false,
+            created_at: new.created_at,
+            edited_at: None,
+            deleted_at: None,
+            read_at: None,
+        };
+        diesel::insert_into(messages::table).values(&message).execute(self.database)?;
+        Ok(message)
+    }
+
+    /// Notes that one side has read what the others wrote after `after` and up to `up_to`.
+    pub(crate) fn mark_read(
+        &mut self,
+        thread: Id,
+        reader: Side,
+        after: Id,
+        up_to: Id,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        diesel::update(
+            messages::table
+                .filter(messages::thread_id.eq(thread))
+                .filter(messages::id.gt(after))
+                .filter(messages::id.le(up_to))
+                .filter(messages::side.ne(reader))
+                .filter(messages::read_at.is_null()),
+        )
+        .set(messages::read_at.eq(now))
+        .execute(self.database)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! Where everything is kept. Only this folder knows diesel and SQL; it takes no decisions.
+//!
+//! [`Store::read`] and [`Store::write`] run jobs on threads of their own ([`executor`]): a job gets a [`Reader`]
+//! or a [`Writer`] inside a transaction, whose methods stand in the file of the thing they are about. A write
+//! shares its commit with the writes that waited beside it; the events that it [`Writer::emit`]s are stored in
+//! the same commit and told to those who [`Store::subscribe`].
+
+mod api_keys;
+mod connection;
+mod error;
+mod events;
+mod executor;
+mod idempotency;
+mod messages;
+mod migrations;
+mod participants;
+mod read_states;
+mod schema;
+mod text_enum;
+mod threads;
+mod users;
+mod vendors;
+
+pub use api_keys::ApiKey;
+pub use connection::DatabaseUrl;
+pub use error::StoreError;
+pub use events::{Cause, NewEvent, StoredEvent};
+pub use executor::{JobError, Store};
+pub use idempotency::FirstAnswer;
+pub use messages::{Message, NewMessage};
+pub use participants::{Participant, ParticipantKind, Side};
+pub use read_states::ReadState;
+pub use threads::{SubjectType, Thread, ThreadFilter, ThreadScope, ThreadStatus};
+pub use users::{Role, User, UserFields};
+pub use vendors::{Vendor, VendorFields, VendorStatus};
+
+pub(crate) use executor::{Reader, Writer};
+
+/// A moment in UTC, to the millisecond, as both databases keep it.
+pub type Timestamp = chrono::NaiveDateTime;
+
+/// The number of a thread or a message.
+pub type Id = i64;

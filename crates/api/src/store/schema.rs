@@ -1,0 +1,141 @@
+//! The tables, as `migrations/` makes them in either database; one description serves both.
+
+diesel::table! {
+    counters (name) { name -> Text, value -> BigInt, }
+}
+
+diesel::table! {
+    api_keys (hash) {
+        hash -> Text,
+        name -> Text,
+        created_at -> Timestamp,
+        revoked_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    vendors (id) {
+        id -> Text,
+        name -> Text,
+        status -> Text,
+        plan_includes_messaging -> Bool,
+        avatar_url -> Nullable<Text>,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Text,
+        role -> Text,
+        name -> Text,
+        email -> Nullable<Text>,
+        avatar_url -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        locale -> Nullable<Text>,
+        vendor_id -> Nullable<Text>,
+        root -> Bool,
+        manage_messages -> Bool,
+        profiles -> Text,
+        unread_total -> BigInt,
+        revoked_before -> Nullable<Timestamp>,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    threads (id) {
+        id -> BigInt,
+        subject_type -> Text,
+        subject_id -> Text,
+        subject_title -> Nullable<Text>,
+        subject_url -> Nullable<Text>,
+        subject_image_url -> Nullable<Text>,
+        storefront_id -> Nullable<Text>,
+        status -> Text,
+        open_key -> Nullable<Text>,
+        flagged -> Bool,
+        last_message_id -> Nullable<BigInt>,
+        activity -> BigInt,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    participants (thread_id, kind, participant_id) {
+        thread_id -> BigInt,
+        kind -> Text,
+        participant_id -> Text,
+        side -> Text,
+        role -> Text,
+        joined_at -> Timestamp,
+        left_at -> Nullable<Timestamp>,
+        last_read_message_id -> BigInt,
+        activity -> BigInt,
+    }
+}
+
+diesel::table! {
+    messages (id) {
+        id -> BigInt,
+        thread_id -> BigInt,
+        author_kind -> Text,
+        author_id -> Text,
+        side -> Text,
+        text -> Text,
+        reply_to -> Nullable<BigInt>,
+        client_id -> Nullable<Text>,
+        request_hash -> Nullable<Text>,
+        flagged -> Bool,
+        created_at -> Timestamp,
+        edited_at -> Nullable<Timestamp>,
+        deleted_at -> Nullable<Timestamp>,
+        read_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    read_states (kind, reader_id, thread_id) {
+        kind -> Text,
+        reader_id -> Text,
+        thread_id -> BigInt,
+        last_read_message_id -> BigInt,
+        unread_count -> BigInt,
+        unread_activity -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    events (id) {
+        id -> BigInt,
+        name -> Text,
+        topics -> Text,
+        thread_id -> Nullable<BigInt>,
+        message_id -> Nullable<BigInt>,
+        data -> Nullable<Text>,
+        request_id -> Nullable<Text>,
+        at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    event_topics (topic, event_id) { topic -> Text, event_id -> BigInt, }
+}
+
+diesel::table! {
+    idempotency_keys (caller, idempotency_key) {
+        caller -> Text,
+        idempotency_key -> Text,
+        request_hash -> Text,
+        status -> Integer,
+        answer -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::joinable!(participants -> threads (thread_id));
+diesel::joinable!(read_states -> threads (thread_id));
+diesel::allow_tables_to_appear_in_same_query!(participants, read_states, threads);

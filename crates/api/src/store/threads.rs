@@ -1,0 +1,321 @@
+//! Threads: one conversation each, with a subject.
+
+use diesel::dsl::exists;
+use diesel::prelude::*;
+
+use super::schema::{participants, read_states, threads};
+use super::text_enum::text_enum;
+use super::{Id, ParticipantKind, Reader, StoreError, Timestamp, Writer};
+
+text_enum! {
+    /// What a thread is about.
+    SubjectType {
+        /// A product of a vendor.
+        Product = "product",
+        /// An order.
+        Order = "order",
+        /// A vendor as such.
+        Vendor = "vendor",
+        /// Another user.
+        User = "user",
+        /// Help from the operators.
+        Support = "support",
+    }
+}
+
+text_enum! {
+    /// Whether a thread goes on.
+    ThreadStatus {
+        /// It does.
+        Open = "open",
+        /// It has ended.
+        Closed = "closed",
+    }
+}
+
+/// One conversation. Its number is the ticket id that people see.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = threads)]
+pub struct Thread {
+    /// Its number.
+    pub id: Id,
+    /// What kind of thing it is about.
+    pub subject_type: SubjectType,
+    /// The shop's id of that thing.
+    pub subject_id: String,
+    /// What it is called.
+    pub subject_title: Option<String>,
+    /// Where it is shown.
+    pub subject_url: Option<String>,
+    /// How it looks.
+    pub subject_image_url: Option<String>,
+    /// Which of the shop's storefronts.
+    pub storefront_id: Option<String>,
+    /// Whether it goes on.
+    pub status: ThreadStatus,
+    /// Customer and subject while it is open: there is one such thread only.
+    pub open_key: Option<String>,
+    /// Whether one of its messages is flagged (R11).
+    pub flagged: bool,
+    /// The last message.
+    pub last_message_id: Option<Id>,
+    /// The event that moved it to the top of the lists last.
+    pub activity: i64,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When something was last written.
+    pub updated_at: Timestamp,
+}
+
+/// Whose threads are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ThreadScope {
+    /// Everybody's.
+    All,
+    /// Those of one type, whoever is in them.
+    OfType(SubjectType),
+    /// Those that one of these takes part in.
+    Of(Vec<(ParticipantKind, String)>),
+}
+
+/// Which of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ThreadFilter {
+    /// With something unread, or without, for this user.
+    pub unread: Option<(String, bool)>,
+    pub flagged: Option<bool>,
+    pub vendor_id: Option<String>,
+    pub customer_id: Option<String>,
+    pub subject_type: Option<SubjectType>,
+    pub status: Option<ThreadStatus>,
+    pub created_after: Option<Timestamp>,
+    pub created_before: Option<Timestamp>,
+    /// Only those with less activity: the rest of a list.
+    pub below: Option<i64>,
+}
+
+diesel::alias!(participants as others: Others);
+
+/// Whether this participant is in the thread: a point look-up in the primary key. A macro, since the type of
+/// the condition has no name that can be written.
+macro_rules! has_participant {
+    ($kind:expr, $id:expr) => {
+        exists(
+            others
+                .filter(others.field(participants::thread_id).eq(threads::id))
+                .filter(others.field(participants::kind).eq($kind))
+                .filter(others.field(participants::participant_id).eq($id)),
+        )
+    };
+}
+
+/// Whether a user has something unread in the thread: a point look-up as well.
+macro_rules! is_unread_by {
+    ($reader:expr) => {
+        exists(
+            read_states::table
+                .filter(read_states::thread_id.eq(threads::id))
+                .filter(read_states::kind.eq(ParticipantKind::User))
+                .filter(read_states::reader_id.eq($reader))
+                .filter(read_states::unread_activity.is_not_null()),
+        )
+    };
+}
+
+/// Adds a filter's conditions to a query over `threads`, whatever drives it.
+macro_rules! filtered {
+    ($query:expr, $filter:expr) => {{
+        let filter: &ThreadFilter = $filter;
+        let mut query = $query;
+        if let Some(flagged) = filter.flagged {
+            query = query.filter(threads::flagged.eq(flagged));
+        }
+        if let Some(subject_type) = filter.subject_type {
+            query = query.filter(threads::subject_type.eq(subject_type));
+        }
+        if let Some(status) = filter.status {
+            query = query.filter(threads::status.eq(status));
+        }
+        if let Some(after) = filter.created_after {
+            query = query.filter(threads::created_at.gt(after));
+        }
+        if let Some(before) = filter.created_before {
+            query = query.filter(threads::created_at.lt(before));
+        }
+        if let Some(vendor) = &filter.vendor_id {
+            query = query.filter(has_participant!(ParticipantKind::Vendor, vendor));
+        }
+        if let Some(customer) = &filter.customer_id {
+            query = query.filter(has_participant!(ParticipantKind::User, customer));
+        }
+        query
+    }};
+}
+
+impl Reader<'_> {
+    /// One thread.
+    pub(crate) fn thread(&mut self, id: Id) -> Result<Option<Thread>, StoreError> {
+        Ok(threads::table.find(id).select(Thread::as_select()).first(self.database).optional()?)
+    }
+
+    /// Several threads, in no order.
+    pub(crate) fn threads(&mut self, ids: &[Id]) -> Result<Vec<Thread>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(threads::table
+            .filter(threads::id.eq_any(ids))
+            .select(Thread::as_select())
+            .load(self.database)?)
+    }
+
+    /// The open thread with this key.
+    pub(crate) fn open_thread(&mut self, key: &str) -> Result<Option<Thread>, StoreError> {
+        Ok(threads::table
+            .filter(threads::open_key.eq(key))
+            .select(Thread::as_select())
+            .first(self.database)
+            .optional()?)
+    }
+
+    /// A page of threads, latest activity first. Each way is a walk down one index in the order of the list.
+    pub(crate) fn list_threads(
+        &mut self,
+        scopes: &[ThreadScope],
+        filter: &ThreadFilter,
+        limit: i64,
+    ) -> Result<Vec<Thread>, StoreError> {
+        if let Some((reader, true)) = &filter.unread {
+            return self.list_unread(reader, filter, limit);
+        }
+        let mut found: Vec<Thread> = Vec::new();
+        for scope in scopes {
+            match scope {
+                ThreadScope::Of(keys) => {
+                    for (kind, id) in keys {
+                        found.extend(self.list_of(*kind, id, filter, limit)?);
+                    }
+                }
+                // A vendor's or a customer's threads have an index of their own.
+                ThreadScope::All if filter.customer_id.is_some() => {
+                    let customer = filter.customer_id.as_deref().unwrap_or_default();
+                    found.extend(self.list_of(ParticipantKind::User, customer, filter, limit)?);
+                }
+                ThreadScope::All if filter.vendor_id.is_some() => {
+                    let vendor = filter.vendor_id.as_deref().unwrap_or_default();
+                    found.extend(self.list_of(ParticipantKind::Vendor, vendor, filter, limit)?);
+                }
+                ThreadScope::All => found.extend(self.list_all(filter, limit)?),
+                ThreadScope::OfType(subject_type) => {
+                    if filter.subject_type.is_none_or(|wanted| wanted == *subject_type) {
+                        let mut filter = filter.clone();
+                        filter.subject_type = Some(*subject_type);
+                        found.extend(self.list_all(&filter, limit)?);
+                    }
+                }
+            }
+        }
+        found.sort_unstable_by_key(|thread| std::cmp::Reverse(thread.activity));
+        found.dedup_by_key(|thread| thread.id);
+        found.truncate(usize::try_from(limit).unwrap_or(0));
+        Ok(found)
+    }
+
+    fn list_all(&mut self, filter: &ThreadFilter, limit: i64) -> Result<Vec<Thread>, StoreError> {
+        let mut query = threads::table
+            .order(threads::activity.desc())
+            .limit(limit)
+            .select(Thread::as_select())
+            .into_boxed();
+        if let Some(below) = filter.below {
+            query = query.filter(threads::activity.lt(below));
+        }
+        if let Some((reader, false)) = &filter.unread {
+            query = query.filter(diesel::dsl::not(is_unread_by!(reader)));
+        }
+        Ok(filtered!(query, filter).load(self.database)?)
+    }
+
+    fn list_of(
+        &mut self,
+        kind: ParticipantKind,
+        id: &str,
+        filter: &ThreadFilter,
+        limit: i64,
+    ) -> Result<Vec<Thread>, StoreError> {
+        let mut query = participants::table
+            .inner_join(threads::table)
+            .filter(participants::kind.eq(kind))
+            .filter(participants::participant_id.eq(id))
+            .filter(participants::left_at.is_null())
+            .order(participants::activity.desc())
+            .limit(limit)
+            .select(Thread::as_select())
+            .into_boxed();
+        if let Some(below) = filter.below {
+            query = query.filter(participants::activity.lt(below));
+        }
+        if let Some((reader, false)) = &filter.unread {
+            query = query.filter(diesel::dsl::not(is_unread_by!(reader)));
+        }
+        Ok(filtered!(query, filter).load(self.database)?)
+    }
+
+    /// What is unread was visible when it was written, and its row is deleted when it is no longer: no scope
+    /// is needed.
+    fn list_unread(
+        &mut self,
+        reader: &str,
+        filter: &ThreadFilter,
+        limit: i64,
+    ) -> Result<Vec<Thread>, StoreError> {
+        let mut query = read_states::table
+            .inner_join(threads::table)
+            .filter(read_states::kind.eq(ParticipantKind::User))
+            .filter(read_states::reader_id.eq(reader))
+            .filter(read_states::unread_activity.is_not_null())
+            .order(read_states::unread_activity.desc())
+            .limit(limit)
+            .select(Thread::as_select())
+            .into_boxed();
+        if let Some(below) = filter.below {
+            query = query.filter(read_states::unread_activity.lt(below));
+        }
+        Ok(filtered!(query, filter).load(self.database)?)
+    }
+}
+
+impl Writer<'_> {
+    /// The number that the next thread gets.
+    pub(crate) fn next_thread_id(&mut self) -> Id {
+        self.counters.thread += 1;
+        self.counters.thread
+    }
+
+    /// Stores a thread.
+    pub(crate) fn insert_thread(&mut self, thread: &Thread) -> Result<(), StoreError> {
+        diesel::insert_into(threads::table).values(thread).execute(self.database)?;
+        Ok(())
+    }
+
+    /// Moves a thread to the top of all lists, after a message was written into it.
+    pub(crate) fn touch_thread(
+        &mut self,
+        thread: Id,
+        last_message: Id,
+        activity: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        diesel::update(threads::table.find(thread))
+            .set((
+                threads::last_message_id.eq(last_message),
+                threads::activity.eq(activity),
+                threads::updated_at.eq(now),
+            ))
+            .execute(self.database)?;
+        diesel::update(participants::table.filter(participants::thread_id.eq(thread)))
+            .set(participants::activity.eq(activity))
+            .execute(self.database)?;
+        Ok(())
+    }
+}

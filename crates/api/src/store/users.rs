@@ -1,0 +1,183 @@
+//! Users, mirrored from the shop.
+
+use diesel::prelude::*;
+
+use super::schema::users;
+use super::text_enum::text_enum;
+use super::{Reader, StoreError, Timestamp, Writer};
+
+text_enum! {
+    /// What a user is to the shop.
+    Role {
+        /// Buys.
+        Customer = "customer",
+        /// Acts for one vendor.
+        VendorAdmin = "vendor_admin",
+        /// The marketplace's staff.
+        Admin = "admin",
+        /// Answers visitors.
+        Operator = "operator",
+    }
+}
+
+/// A user of the shop.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = users)]
+pub struct User {
+    /// The shop's id.
+    pub id: String,
+    /// What the user is to the shop.
+    pub role: Role,
+    /// The name others see.
+    pub name: String,
+    /// For mails; never shown to others.
+    pub email: Option<String>,
+    /// The picture others see.
+    pub avatar_url: Option<String>,
+    /// Never shown to others.
+    pub phone: Option<String>,
+    /// The language of mails and pages.
+    pub locale: Option<String>,
+    /// Of a vendor admin: the vendor.
+    pub vendor_id: Option<String>,
+    /// Of an admin: may grant rights (R8).
+    pub root: bool,
+    /// Of an admin: may see and write messages (R8).
+    pub manage_messages: bool,
+    /// The shop's user profiles, a JSON list (W2).
+    pub profiles: String,
+    /// Unread messages in all threads together.
+    pub unread_total: i64,
+    /// Tokens issued at or before this moment count no longer.
+    pub revoked_before: Option<Timestamp>,
+    /// When the user was first mirrored.
+    pub created_at: Timestamp,
+    /// When the user last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What the shop says of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Insertable, AsChangeset)]
+#[diesel(table_name = users, treat_none_as_null = true)]
+pub struct UserFields {
+    pub role: Role,
+    pub name: String,
+    pub email: Option<String>,
+    pub avatar_url: Option<String>,
+    pub phone: Option<String>,
+    pub locale: Option<String>,
+    pub vendor_id: Option<String>,
+    pub root: bool,
+    pub manage_messages: bool,
+    pub profiles: String,
+}
+
+impl Reader<'_> {
+    /// One user.
+    pub(crate) fn user(&mut self, id: &str) -> Result<Option<User>, StoreError> {
+        Ok(users::table.find(id).select(User::as_select()).first(self.database).optional()?)
+    }
+
+    /// Several users, in no order.
+    pub(crate) fn users(&mut self, ids: &[&str]) -> Result<Vec<User>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(users::table
+            .filter(users::id.eq_any(ids.iter().copied()))
+            .select(User::as_select())
+            .load(self.database)?)
+    }
+
+    /// Those who act for one vendor.
+    pub(crate) fn vendor_admin_ids(&mut self, vendor: &str) -> Result<Vec<String>, StoreError> {
+        Ok(users::table
+            .filter(users::vendor_id.eq(vendor))
+            .select(users::id)
+            .load(self.database)?)
+    }
+
+    /// All operators.
+    pub(crate) fn operator_ids(&mut self) -> Result<Vec<String>, StoreError> {
+        Ok(users::table
+            .filter(users::role.eq(Role::Operator))
+            .select(users::id)
+            .load(self.database)?)
+    }
+
+    /// Unread messages of several users, kept, not counted.
+    pub(crate) fn unread_totals(
+        &mut self,
+        ids: &[String],
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(users::table
+            .filter(users::id.eq_any(ids))
+            .select((users::id, users::unread_total))
+            .load(self.database)?)
+    }
+
+    /// Whose tokens were revoked since that moment.
+    pub(crate) fn revoked_since(
+        &mut self,
+        since: Timestamp,
+    ) -> Result<Vec<(String, Option<Timestamp>)>, StoreError> {
+        Ok(users::table
+            .filter(users::revoked_before.ge(since))
+            .select((users::id, users::revoked_before))
+            .load(self.database)?)
+    }
+}
+
+impl Writer<'_> {
+    /// Mirrors a user who is not there yet.
+    pub(crate) fn insert_user(
+        &mut self,
+        id: &str,
+        fields: &UserFields,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        diesel::insert_into(users::table)
+            .values((
+                users::id.eq(id),
+                fields,
+                users::created_at.eq(now),
+                users::updated_at.eq(now),
+                users::unread_total.eq(0_i64),
+            ))
+            .execute(self.database)?;
+        Ok(())
+    }
+
+    /// Changes a user.
+    pub(crate) fn update_user(
+        &mut self,
+        id: &str,
+        fields: &UserFields,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        diesel::update(users::table.find(id))
+            .set((fields, users::updated_at.eq(now)))
+            .execute(self.database)?;
+        Ok(())
+    }
+
+    /// Ends the tokens issued until now.
+    pub(crate) fn revoke_tokens(&mut self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        diesel::update(users::table.find(id))
+            .set(users::revoked_before.eq(now))
+            .execute(self.database)?;
+        Ok(())
+    }
+
+    /// Moves a user's sum of unread messages and returns the new one.
+    pub(crate) fn add_unread_total(&mut self, id: &str, by: i64) -> Result<i64, StoreError> {
+        let user = users::table.find(id);
+        diesel::update(user)
+            .set(users::unread_total.eq(users::unread_total + by))
+            .execute(self.database)?;
+        Ok(user.select(users::unread_total).first(self.database)?)
+    }
+}

@@ -5,6 +5,7 @@
 //! after the other: no lock lies on the way of an event, and a client that joins, resumes or refreshes does so
 //! at a definite place between two events. That is what makes "each event once, in order" easy to see.
 
+mod member;
 mod memory;
 mod shard;
 

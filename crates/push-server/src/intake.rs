@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::accept::accept;
+use crate::accept::Acceptor;
 use crate::hub::Published;
 use crate::metrics::{Dropped, Metrics, Refused};
 use crate::repair::{Incoming, Waiting};
@@ -80,7 +80,8 @@ impl Intake {
     /// Accepts peers until `stop`; then lets them finish what they are saying. Returns when all are gone.
     pub async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let peers = TaskTracker::new();
-        while let Some((stream, address)) = accept(&listener, &stop, "pusher").await {
+        let mut acceptor = Acceptor::new(listener, "pusher", stop.clone());
+        while let Some((stream, address)) = acceptor.accept().await {
             self.metrics.pushers_accepted.increment();
             let (intake, stop) = (self.clone(), stop.clone());
             peers.spawn(async move {

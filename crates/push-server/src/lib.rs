@@ -4,8 +4,8 @@
 //!
 //! - [`intake`] owns the pusher port: [`zmtp`] turns bytes into messages, signatures are checked, legacy messages
 //!   told apart from the API's frames.
-//! - [`repair`] is the one task that decides what goes on: [`order`] keeps stored events gapless, and the API is
-//!   asked for those that were lost.
+//! - [`repair`] is the one task that decides what goes on: [`order`] keeps stored events gapless, and [`api`] asks
+//!   for those that were lost.
 //! - [`hub`] finds the connections of a topic, and remembers the latest events for those who reconnect.
 //! - [`outlet`] is one connection's socket with its bounded queue.
 //!
@@ -13,6 +13,7 @@
 //! connected. [`side_door`] tells the machine how it all is. [`server`] puts the parts together.
 
 pub mod accept;
+pub mod api;
 pub mod hub;
 pub mod intake;
 pub mod metrics;

@@ -254,7 +254,7 @@ impl Metrics {
                 "Legacy subscriptions and publications refused.",
                 &self.legacy_refused,
             ),
-            ("log_panics_total", "Tasks that panicked.", &PANICS),
+            ("panics_total", "Tasks that panicked.", &PANICS),
         ];
         for (name, help, counter) in counters {
             header(&mut text, name, help, "counter");

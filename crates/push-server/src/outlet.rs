@@ -90,7 +90,6 @@ impl Outlet {
         if backlog.phase != Phase::Open {
             return;
         }
-        self.metrics.deliveries.increment();
         if !backlog.queue.is_empty() {
             if backlog.bytes + frame.len() + QUEUE_ENTRY_BYTES > self.limit {
                 self.overflow(&mut backlog);
@@ -121,7 +120,6 @@ impl Outlet {
         }
         let before = backlog.queue.len();
         frames.into_iter().for_each(|frame| backlog.push(frame));
-        self.metrics.deliveries.add((backlog.queue.len() - before) as u64);
         if backlog.bytes > self.limit {
             self.overflow(&mut backlog);
         } else if before == 0 {

@@ -91,10 +91,11 @@ impl Presence {
         state.unwatch(id);
         for user_id in &users {
             let user = state.users.entry(user_id.clone()).or_default();
-            // Those who have just come are told in the next round, to this one too.
             if !user.watchers.contains(&id) {
                 user.watchers.push(id);
-                outlet.send(&frame(user_id, user.told_online, user.last_seen_at));
+                // Who has just left, and may be back in a moment, is as good as here.
+                let online = user.told_online || user.sockets > 0;
+                outlet.send(&frame(user_id, online, user.last_seen_at));
             }
         }
         state.watchers.insert(id, Watcher { outlet: outlet.clone(), users, until });

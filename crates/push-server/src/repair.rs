@@ -10,30 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use chaffer_shared::event::{
-    Event, EventId, Frame, Missed, Revocation, Revocations, RevokedTopic, name,
-};
-use chaffer_shared::link::LinkKeys;
-use serde::de::DeserializeOwned;
+use chaffer_shared::event::{Event, EventId, Frame, Missed, Revocation, RevokedTopic, name};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
+use crate::api::{Api, ApiError, FIRST_PAUSE, LONGEST_PAUSE};
 use crate::hub::{Command, Hub, Published};
 use crate::metrics::Metrics;
 use crate::order::{Answered, Order, Taken};
-
-/// The most events of one answer.
-const PAGE: usize = 1000;
 
 /// So many events before the start are read into the replay memory.
 const HISTORY: EventId = 10_000;
 
 /// A missing event may be on its way by another API node: no question is asked before this.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A failing API is logged this often.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -90,97 +81,6 @@ impl LinkStatus {
     fn hear(&self) {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.heard_ms.store(elapsed, Relaxed);
-    }
-}
-
-/// Why the API could not be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiError {
-    /// No connection, no answer in time, or an answer that cannot be read.
-    #[error("{}", chain(.0))]
-    Http(#[from] reqwest::Error),
-    /// Refused because the keys differ.
-    #[error("the API refuses the bearer: both daemons need the same keys.link")]
-    Unauthorized,
-    /// Some other status.
-    #[error("the API answers with status {0}")]
-    Status(u16),
-}
-
-/// reqwest's errors keep the reason in their sources.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
-}
-
-/// The API's internal calls.
-#[derive(Debug, Clone)]
-pub struct Api {
-    client: reqwest::Client,
-    url: String,
-    bearer: String,
-}
-
-impl Api {
-    /// The API at that URL; `None` without a link key, when there is nothing to ask.
-    ///
-    /// # Errors
-    /// When the HTTP client cannot be made.
-    pub fn new(url: String, keys: &LinkKeys) -> Result<Option<Self>, ApiError> {
-        let Some(bearer) = keys.internal_bearer() else { return Ok(None) };
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(2))
-            .timeout(Duration::from_secs(10))
-            .build()?;
-        Ok(Some(Self { client, url, bearer }))
-    }
-
-    async fn get<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, i64)],
-    ) -> Result<T, ApiError> {
-        let request = self.client.get(format!("{}{path}", self.url)).query(query);
-        let answer = request.bearer_auth(&self.bearer).send().await?;
-        match answer.status().as_u16() {
-            200 => Ok(answer.json().await?),
-            401 | 403 => Err(ApiError::Unauthorized),
-            status => Err(ApiError::Status(status)),
-        }
-    }
-
-    async fn events(&self, after: Option<EventId>) -> Result<Missed, ApiError> {
-        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-        let mut query = vec![("limit", limit)];
-        query.extend(after.map(|after| ("after", after)));
-        self.get("/internal/v1/events", &query).await
-    }
-
-    /// Asks which tokens no longer count, until the API answers, and tells the hub.
-    pub async fn load_revocations(self, hub: Arc<Hub>) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.get::<Revocations>("/internal/v1/revocations", &[]).await {
-                Ok(answer) => {
-                    info!(revocations = answer.revocations.len(), "revocations loaded");
-                    for revoked in answer.revocations {
-                        hub.tell_all(|| Command::Revoke(revoked.clone())).await;
-                    }
-                    return;
-                }
-                // The events' failures are in the log already.
-                Err(error) => debug!(%error, "cannot load revocations"),
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
     }
 }
 

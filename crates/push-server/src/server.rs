@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::api::{Api, ApiError};
 use crate::hub::{Command, Hub};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::presence::{self, Presence};
-use crate::repair::{Api, ApiError, LinkStatus, Sequencer};
+use crate::repair::{LinkStatus, Sequencer};
 use crate::side_door::SideDoor;
 use crate::websocket::Clients;
 
@@ -155,14 +156,14 @@ impl Server {
             "listening"
         );
 
-        // None of these may end before `stop`.
+        // None of these may end before `stop`: then the first ones end by themselves, the others at the very end.
         let mut parts = JoinSet::new();
         let mut closing = JoinSet::new();
         shards.into_iter().for_each(|shard| drop(closing.spawn(shard.run())));
-        closing.spawn(sequencer.run(incoming, ahead));
         let door_stop = CancellationToken::new();
         closing.spawn(door.run(self.http, door_stop.clone()));
         parts.spawn(intake.run(self.pusher, stop.clone()));
+        parts.spawn(sequencer.run(incoming, ahead));
         parts.spawn(keep_presence(presence, stop.clone()));
         let revocations = api.map(|api| tokio::spawn(api.load_revocations(hub.clone())));
         let sockets = TaskTracker::new();
@@ -188,8 +189,7 @@ impl Server {
         let drain = async { while parts.join_next().await.is_some() {} };
         let _ = timeout(DRAIN, drain).await;
         revocations.inspect(tokio::task::JoinHandle::abort);
-        parts.abort_all();
-        tokio::task::yield_now().await;
+        parts.shutdown().await;
         hub.tell_all(|| Command::Stop).await;
         sockets.close();
         if timeout(FAREWELL, sockets.wait()).await.is_err() {

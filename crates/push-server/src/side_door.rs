@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::accept::accept;
+use crate::accept::Acceptor;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
@@ -49,7 +49,8 @@ impl SideDoor {
     /// Serves until `stop`.
     pub async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let tasks = TaskTracker::new();
-        while let Some((stream, _)) = accept(&listener, &stop, "http").await {
+        let mut acceptor = Acceptor::new(listener, "http", stop.clone());
+        while let Some((stream, _)) = acceptor.accept().await {
             let (door, stop) = (self.clone(), stop.clone());
             tasks.spawn(async move {
                 let service = service_fn(|request| door.answer(request));

@@ -113,7 +113,7 @@ async fn while_the_api_does_not_answer_what_is_not_stored_passes_and_the_rest_wa
 #[tokio::test]
 async fn a_daemon_that_cannot_ask_at_start_promises_nothing_and_loses_nothing() {
     let api = FakeApi::start(ApiState { down: true, ..stored(50) }).await;
-    let daemon = Daemon::beside(api, |_| {}).await;
+    let daemon = Daemon::beside(api, |_| {});
     let (mut old, welcome) = daemon.member(&token("7"), Some(48)).await;
     assert_eq!((&welcome["last"], &welcome["resume"]), (&Value::Null, &json!("gap")));
     let (mut fresh, welcome) = daemon.member(&token("7"), None).await;
@@ -278,7 +278,7 @@ async fn readers_end_with_every_event_once_in_order_whatever_is_cut_lost_or_rest
         // Each round is a daemon that dies without warning at its end; some cannot ask the API at first.
         let late = round % 4 == 3;
         api.with(|api| api.down = late);
-        let daemon = Daemon::beside(api.clone(), |_| {}).await;
+        let daemon = Daemon::beside(api.clone(), |_| {});
         let goal = (round + 1) * EVENTS;
         let publisher = async {
             let mut pusher = daemon.pusher().await;

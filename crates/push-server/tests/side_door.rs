@@ -5,7 +5,7 @@ use crate::support::*;
 #[tokio::test]
 async fn the_daemon_is_ready_once_it_hears_the_api_and_knows_where_its_events_stand() {
     let api = FakeApi::start(ApiState { down: true, ..ApiState::default() }).await;
-    let daemon = Daemon::beside(api, |_| {}).await;
+    let daemon = Daemon::beside(api, |_| {});
     let (status, body) = daemon.get("/readyz").await;
     assert_eq!(status, 503);
     assert!(body.contains("nothing heard from the API"), "{body}");

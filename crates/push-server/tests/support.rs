@@ -205,11 +205,11 @@ impl Daemon {
     }
 
     pub async fn with(state: ApiState, change: impl FnOnce(&mut Config)) -> Self {
-        Self::beside(FakeApi::start(state).await, change).await
+        Self::beside(FakeApi::start(state).await, change)
     }
 
     /// A daemon beside an API that is there already.
-    pub async fn beside(api: FakeApi, change: impl FnOnce(&mut Config)) -> Self {
+    pub fn beside(api: FakeApi, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         config.push.websocket_listen = any;

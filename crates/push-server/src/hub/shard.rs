@@ -15,57 +15,23 @@ use slab::Slab;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 
+use super::member::{Member, Native, Session, Start};
 use super::memory::Memory;
 use super::{
     Audience, Command, ConnectionId, NativeJoin, Published, TopicCount, close_for_restart,
 };
 use crate::metrics::Metrics;
-use crate::outlet::{Outlet, Phase};
+use crate::outlet::Outlet;
 use crate::presence::Presence;
-use crate::websocket::frames::{self, close_code};
+use crate::websocket::frames::close_code;
 use crate::websocket::native::{self, Resume};
 use crate::websocket::wamp;
-
-/// A client that answers none of so many pings in a row is gone.
-const MAX_MISSED_PINGS: u8 = 2;
 
 /// Revocations are kept as long as a token can live that they hit.
 const REVOCATION_LIFE: TimeDelta = TimeDelta::seconds(chaffer_shared::token::MAX_TTL_SECONDS + 60);
 
 /// How far the API's clock may be off ours, where events are told apart by their time for want of an id.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(60);
-
-/// One connection.
-struct Member {
-    id: ConnectionId,
-    outlet: Arc<Outlet>,
-    /// The last delivery that reached it, so that an event with two of its topics comes once.
-    mark: u64,
-    missed_pings: u8,
-    session: Session,
-}
-
-enum Session {
-    Native(Box<Native>),
-    Legacy(Vec<String>),
-}
-
-struct Native {
-    claims: Claims,
-    /// The highest id that the client can know: of an event, a cursor or the welcome. It gets none up to there.
-    told: EventId,
-    /// Set while the position is unknown: what to replay once it is known.
-    waits_since: Option<Start>,
-    /// It claims to know of later events than we do, and the API is being asked.
-    doubted: bool,
-}
-
-/// Where a client's stream begins.
-#[derive(Clone, Copy)]
-enum Start {
-    After(EventId),
-    Since(DateTime<Utc>),
-}
 
 #[derive(Default)]
 struct Hearers {
@@ -172,6 +138,7 @@ impl Shard {
     /// The hot path: one map look-up a topic, one system call a socket.
     fn deliver(&mut self, event: Arc<Published>) {
         self.mark += 1;
+        let mut deliveries = 0;
         match &event.audience {
             Audience::Native(topics) => {
                 for topic in topics {
@@ -181,6 +148,7 @@ impl Shard {
                         let Some(member) = self.members.get_mut(slot) else { continue };
                         if std::mem::replace(&mut member.mark, self.mark) != self.mark {
                             member.give(&event);
+                            deliveries += 1;
                         }
                     }
                 }
@@ -188,6 +156,7 @@ impl Shard {
             Audience::Legacy(topic) => {
                 if let Some(hearers) = self.legacy.get_mut(topic) {
                     hearers.events += 1;
+                    deliveries += hearers.slots.len() as u64;
                     for &slot in &hearers.slots {
                         if let Some(member) = self.members.get(slot) {
                             member.outlet.send(&event.frame);
@@ -196,6 +165,8 @@ impl Shard {
                 }
             }
         }
+        // Counted once an event, because the cores share the counter.
+        self.metrics.deliveries.add(deliveries);
         if let Some(id) = event.id {
             self.position = Some(id);
             self.memory.push(id, event);
@@ -467,48 +438,6 @@ impl Shard {
 
     fn member(&self, id: ConnectionId) -> Option<&Member> {
         self.members.get(*self.slots.get(&id)?)
-    }
-}
-
-impl Member {
-    fn give(&mut self, event: &Published) {
-        if let (Session::Native(native), Some(id)) = (&mut self.session, event.id) {
-            if id <= native.told {
-                return;
-            }
-            native.told = id;
-        }
-        self.outlet.send(&event.frame);
-    }
-
-    fn tick(&mut self, pinged: bool, cursor: Option<&(EventId, Bytes)>, now: DateTime<Utc>) {
-        if self.outlet.phase() != Phase::Open {
-            return;
-        }
-        if let Session::Native(native) = &mut self.session {
-            if native.claims.expires_at() <= now {
-                return self.outlet.close(close_code::EXPIRED, "token expired");
-            }
-            if let Some((position, frame)) = cursor
-                && pinged
-                && native.told < *position
-            {
-                native.told = *position;
-                self.outlet.send(frame);
-            }
-        }
-        if pinged {
-            if self.outlet.take_heard() {
-                self.missed_pings = 0;
-            } else {
-                self.missed_pings += 1;
-            }
-            if self.missed_pings > MAX_MISSED_PINGS {
-                self.outlet.abort();
-            } else {
-                self.outlet.send(&frames::PING);
-            }
-        }
     }
 }
 

@@ -1,0 +1,97 @@
+//! One connection as its shard sees it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chaffer_shared::event::EventId;
+use chaffer_shared::token::Claims;
+use chrono::{DateTime, Utc};
+
+use super::{ConnectionId, Published};
+use crate::outlet::{Outlet, Phase};
+use crate::websocket::frames::{self, close_code};
+
+/// A client that answers none of so many pings in a row is gone.
+const MAX_MISSED_PINGS: u8 = 2;
+
+/// One connection.
+pub(super) struct Member {
+    pub(super) id: ConnectionId,
+    pub(super) outlet: Arc<Outlet>,
+    /// The last delivery that reached it, so that an event with two of its topics comes once.
+    pub(super) mark: u64,
+    pub(super) missed_pings: u8,
+    pub(super) session: Session,
+}
+
+pub(super) enum Session {
+    Native(Box<Native>),
+    Legacy(Vec<String>),
+}
+
+pub(super) struct Native {
+    pub(super) claims: Claims,
+    /// The highest id that the client can know: of an event, a cursor or the welcome. It gets none up to there.
+    pub(super) told: EventId,
+    /// Set while the position is unknown: what to replay once it is known.
+    pub(super) waits_since: Option<Start>,
+    /// It claims to know of later events than we do, and the API is being asked.
+    pub(super) doubted: bool,
+}
+
+/// Where a client's stream begins.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    After(EventId),
+    Since(DateTime<Utc>),
+}
+
+impl Member {
+    /// Passes an event on, unless the client has it.
+    pub(super) fn give(&mut self, event: &Published) {
+        if let (Session::Native(native), Some(id)) = (&mut self.session, event.id) {
+            if id <= native.told {
+                return;
+            }
+            native.told = id;
+        }
+        self.outlet.send(&event.frame);
+    }
+
+    /// Once a second: is the token still good? And, when it is this connection's turn: is anybody there, and
+    /// does the cursor lag behind?
+    pub(super) fn tick(
+        &mut self,
+        pinged: bool,
+        cursor: Option<&(EventId, Bytes)>,
+        now: DateTime<Utc>,
+    ) {
+        if self.outlet.phase() != Phase::Open {
+            return;
+        }
+        if let Session::Native(native) = &mut self.session {
+            if native.claims.expires_at() <= now {
+                return self.outlet.close(close_code::EXPIRED, "token expired");
+            }
+            if let Some((position, frame)) = cursor
+                && pinged
+                && native.told < *position
+            {
+                native.told = *position;
+                self.outlet.send(frame);
+            }
+        }
+        if pinged {
+            if self.outlet.take_heard() {
+                self.missed_pings = 0;
+            } else {
+                self.missed_pings += 1;
+            }
+            if self.missed_pings > MAX_MISSED_PINGS {
+                self.outlet.abort();
+            } else {
+                self.outlet.send(&frames::PING);
+            }
+        }
+    }
+}

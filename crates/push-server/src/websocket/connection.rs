@@ -1,0 +1,302 @@
+//! One client from its first frame to its end: reads what it says, natively or in WAMP v1, and sees that nothing
+//! stays behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaffer_shared::time;
+use chaffer_shared::token::Bearer;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::frames::close_code;
+use super::{Clients, LINGER, native, wamp};
+use crate::hub::{Command, NativeJoin, Seat, close_for_restart};
+use crate::outlet::{Attention, Outlet, Phase, TungsteniteIo};
+
+/// The longest message of a client: a token or a grant, with room to spare.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Kept by every connection, so small; longer messages are read in pieces.
+const READ_BUFFER_BYTES: usize = 512;
+
+/// What a client sent.
+enum Said {
+    Text(tungstenite::Utf8Bytes),
+    Binary,
+}
+
+/// One client.
+pub(super) struct Connection<'c> {
+    clients: &'c Clients,
+    outlet: Arc<Outlet>,
+    context: WebSocketContext,
+    seat: Seat,
+}
+
+impl<'c> Connection<'c> {
+    /// Takes over once hands are shaken; `rest` is what the client sent behind its request.
+    pub(super) fn new(
+        clients: &'c Clients,
+        outlet: Arc<Outlet>,
+        seat: Seat,
+        rest: Vec<u8>,
+    ) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        let context = WebSocketContext::from_partially_read(rest, Role::Server, Some(config));
+        Self { clients, outlet, context, seat }
+    }
+
+    /// The next message; `None` when the connection is ending. May be dropped and called again.
+    async fn next(&mut self) -> Option<Said> {
+        loop {
+            // A client that never pauses must not keep others from this thread.
+            tokio::task::coop::consume_budget().await;
+            if self.outlet.phase() != Phase::Open {
+                return None;
+            }
+            match self.context.read(&mut TungsteniteIo(&self.outlet)) {
+                Ok(tungstenite::Message::Text(text)) => return Some(Said::Text(text)),
+                Ok(tungstenite::Message::Binary(_)) => return Some(Said::Binary),
+                Ok(tungstenite::Message::Close(frame)) => {
+                    self.outlet.answer_close(frame.map(|frame| frame.code.into()));
+                    return None;
+                }
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error))
+                    if error.kind() == std::io::ErrorKind::WouldBlock =>
+                {
+                    if self.outlet.attention().await == Attention::Ended {
+                        return None;
+                    }
+                }
+                Err(error) => {
+                    self.fail(&error);
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn fail(&self, error: &tungstenite::Error) {
+        use tungstenite::Error::{Capacity, Protocol, Utf8};
+        use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+        match error {
+            Protocol(ResetWithoutClosingHandshake) => self.outlet.abort(),
+            Protocol(error) => self.outlet.close(close_code::PROTOCOL, &error.to_string()),
+            Utf8(_) => self.outlet.close(close_code::INVALID, "not UTF-8"),
+            Capacity(_) => self.outlet.close(close_code::TOO_BIG, "over 64 KiB"),
+            _ => self.outlet.abort(),
+        }
+    }
+
+    /// Speaks natively until the connection is ending.
+    pub(super) async fn speak_native(&mut self, bearer: Option<String>, stop: &CancellationToken) {
+        let limit = Duration::from_secs(self.clients.config.auth_seconds);
+        let identity = match bearer {
+            Some(token) => self.join(&token, None).await,
+            None => tokio::select! {
+                // Boxed, because it ends long before the connection does.
+                identity = Box::pin(timeout(limit, self.authenticate())) => {
+                    identity.unwrap_or_else(|_| {
+                        self.outlet.close(close_code::UNAUTHENTICATED, "no `auth` in time");
+                        None
+                    })
+                }
+                () = stop.cancelled() => {
+                    close_for_restart(&self.outlet, self.clients.config.restart_spread_ms);
+                    None
+                }
+            },
+        };
+        let Some(identity) = identity else { return };
+        while let Some(said) = self.next().await {
+            let Some(message) = self.understand(&said) else { continue };
+            match message {
+                native::Message::Ping => self.outlet.send(&native::pong()),
+                native::Message::Auth { .. } => {
+                    let detail = "this connection is authenticated: use `refresh`";
+                    self.outlet.send(&native::error("already_authenticated", detail));
+                }
+                native::Message::Refresh { token } => self.refresh(&token, &identity).await,
+                native::Message::Watch { grant } => self.watch(&grant, &identity).await,
+            }
+        }
+    }
+
+    /// Waits for `auth`; `None` when the connection is ending.
+    async fn authenticate(&mut self) -> Option<(Bearer, String)> {
+        while let Some(said) = self.next().await {
+            let Some(message) = self.understand(&said) else { continue };
+            match message {
+                native::Message::Ping => self.outlet.send(&native::pong()),
+                native::Message::Auth { token, after } => return self.join(&token, after).await,
+                _ => self.outlet.close(close_code::BAD_MESSAGE, "the first message must be `auth`"),
+            }
+        }
+        None
+    }
+
+    /// What a message says; problems are answered here.
+    fn understand(&self, said: &Said) -> Option<native::Message> {
+        let parsed = match said {
+            Said::Text(text) => native::parse(text),
+            Said::Binary => Err(native::Problem::Malformed),
+        };
+        match parsed {
+            Ok(message) => Some(message),
+            Err(native::Problem::Error { code, detail }) => {
+                self.outlet.send(&native::error(code, &detail));
+                None
+            }
+            Err(native::Problem::Malformed) => {
+                self.outlet.close(close_code::BAD_MESSAGE, "messages are JSON objects, as text");
+                None
+            }
+        }
+    }
+
+    /// Joins the hub with a token, and says who it is; on failure the connection is closing.
+    async fn join(&self, token: &str, after: Option<i64>) -> Option<(Bearer, String)> {
+        let claims = match self.clients.verify(token) {
+            Ok(claims) => claims,
+            Err((code, reason)) => {
+                self.outlet.close(code, &reason);
+                return None;
+            }
+        };
+        let identity = (claims.kind, claims.sub.clone());
+        let session = session_id();
+        debug!(connection = self.seat.id, session, "authenticated");
+        let join = Box::new(NativeJoin { claims, after, session });
+        self.tell(Command::JoinNative(self.seat.id, self.outlet.clone(), join)).await;
+        Some(identity)
+    }
+
+    async fn refresh(&self, token: &str, identity: &(Bearer, String)) {
+        match self.clients.verify(token) {
+            Ok(claims) if (claims.kind, &claims.sub) == (identity.0, &identity.1) => {
+                self.tell(Command::Refresh(self.seat.id, Box::new(claims))).await;
+            }
+            Ok(_) => self.outlet.close(close_code::UNAUTHENTICATED, "the token is another user's"),
+            Err((code, reason)) => self.outlet.close(code, &reason),
+        }
+    }
+
+    async fn watch(&self, grant: &str, identity: &(Bearer, String)) {
+        match self.clients.tokens.verify_grant(grant, time::now()) {
+            Ok(grant) if grant.sub == identity.1 => {
+                let until = chrono::DateTime::from_timestamp(grant.exp, 0).unwrap_or_default();
+                self.tell(Command::Watch(self.seat.id, grant.users, until)).await;
+            }
+            Ok(_) => {
+                let detail = "the grant is another user's";
+                self.outlet.send(&native::error("invalid_grant", detail));
+            }
+            Err(error) => self.outlet.send(&native::error("invalid_grant", &error.to_string())),
+        }
+    }
+
+    /// Speaks WAMP v1 until the connection is ending.
+    pub(super) async fn speak_wamp(&mut self) {
+        self.outlet.send(&wamp::welcome(&session_id()));
+        self.tell(Command::JoinLegacy(self.seat.id, self.outlet.clone())).await;
+        let mut prefixes = wamp::Prefixes::default();
+        while let Some(said) = self.next().await {
+            let message = match &said {
+                Said::Text(text) => wamp::parse(text),
+                Said::Binary => {
+                    self.outlet.close(close_code::UNSUPPORTED, "WAMP v1 is text");
+                    continue;
+                }
+            };
+            match message {
+                Ok(message) => self.obey(message, &mut prefixes).await,
+                Err(error) => self.outlet.close(close_code::INVALID, &error.to_string()),
+            }
+        }
+    }
+
+    async fn obey(&self, message: wamp::Message, prefixes: &mut wamp::Prefixes) {
+        match message {
+            wamp::Message::Prefix { prefix, uri } => {
+                if !prefixes.define(prefix, uri) {
+                    self.outlet.close(close_code::POLICY, "too many or too long prefixes");
+                }
+            }
+            wamp::Message::Call { id, procedure } => {
+                self.outlet.send(&wamp::call_error(&id, &procedure));
+            }
+            wamp::Message::Subscribe(topic) => {
+                let topic = prefixes.expand(topic);
+                if self.clients.patterns.allow(&topic) {
+                    self.tell(Command::Subscribe(self.seat.id, topic)).await;
+                } else {
+                    self.clients.metrics.legacy_refused.increment();
+                }
+            }
+            wamp::Message::Unsubscribe(topic) => {
+                let topic = prefixes.expand(topic);
+                self.tell(Command::Unsubscribe(self.seat.id, topic)).await;
+            }
+            // No setting allows it for any topic yet, and WAMP v1 knows no answer to it.
+            wamp::Message::Publish(_) => self.clients.metrics.legacy_refused.increment(),
+        }
+    }
+
+    async fn tell(&self, command: Command) {
+        if !self.seat.tell(command).await {
+            close_for_restart(&self.outlet, self.clients.config.restart_spread_ms);
+        }
+    }
+
+    /// Leaves the hub, sees the close frame out, and gives the peer a moment to close its side: closing the
+    /// socket with bytes unread would reset it, and the close frame with it.
+    pub(super) async fn end(self) {
+        let Self { outlet, mut context, seat, .. } = self;
+        drop(seat);
+        if outlet.phase() == Phase::Aborted {
+            return;
+        }
+        let farewell = async {
+            outlet.flushed().await;
+            while outlet.phase() != Phase::Aborted {
+                match context.read(&mut TungsteniteIo(&outlet)) {
+                    Ok(tungstenite::Message::Close(_)) => return,
+                    Ok(_) => {}
+                    Err(tungstenite::Error::Io(error))
+                        if error.kind() == std::io::ErrorKind::WouldBlock =>
+                    {
+                        outlet.readable().await;
+                    }
+                    Err(_) => break,
+                }
+            }
+            // No longer WebSocket, or never was.
+            let mut rest = [0; 512];
+            loop {
+                match outlet.try_read(&mut rest) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        outlet.readable().await;
+                    }
+                    Err(_) => return,
+                }
+            }
+        };
+        let _ = Box::pin(timeout(LINGER, farewell)).await;
+    }
+}
+
+/// 128 random bits: nobody can guess another's.
+fn session_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}

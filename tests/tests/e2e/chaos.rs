@@ -69,6 +69,9 @@ async fn b1_killed_daemons_lose_nothing(scene: &Scene) -> Result<()> {
         }
     }
     storm.cast.stack.ready().await?;
+    for (listener, _) in &storm.listeners {
+        listener.welcomed(2).await?;
+    }
     storm.settle().await
 }
 

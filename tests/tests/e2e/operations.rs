@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chaffer_tests::{
-    PATIENCE, Process, Scene, Setup, Stack, eventually, free_port, signal, target, until,
+    Database, PATIENCE, Process, Scene, Setup, Stack, eventually, free_port, signal, target, until,
 };
 use serde_json::json;
 
@@ -33,7 +33,15 @@ async fn migrations_run_once_whoever_comes_first(scene: &Scene) -> Result<()> {
         outcome?;
     }
     migrate()?.run().await?;
-    assert_eq!(fresh.number("SELECT COUNT(*) FROM counters WHERE value = 0").await?, 3);
+    same_as(&stack.database, &fresh).await
+}
+
+/// Whether a database has been migrated as the other was, and no more.
+async fn same_as(expected: &Database, found: &Database) -> Result<()> {
+    for sql in ["SELECT COUNT(*) FROM __diesel_schema_migrations", "SELECT COUNT(*) FROM counters"]
+    {
+        assert_eq!(found.number(sql).await?, expected.number(sql).await?, "{sql}");
+    }
     Ok(())
 }
 
@@ -60,8 +68,7 @@ async fn daemons_that_start_at_once_share_a_new_database(scene: &Scene) -> Resul
         })
         .await?;
     }
-    assert_eq!(fresh.number("SELECT COUNT(*) FROM counters").await?, 3);
-    Ok(())
+    same_as(&stack.database, &fresh).await
 }
 
 async fn a_newer_database_is_refused(scene: &Scene) -> Result<()> {

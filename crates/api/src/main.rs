@@ -5,6 +5,8 @@ mod chat;
 mod demo;
 mod http;
 mod init;
+#[cfg(test)]
+mod plans;
 mod publish;
 mod retention;
 mod store;

@@ -282,5 +282,5 @@ fn view(
 }
 
 pub(crate) fn with_flag(view: MessageView, message: &Message, viewer: Side) -> MessageView {
-    MessageView { flagged: sees_flags(viewer).then_some(message.flagged), ..view }
+    MessageView { flagged: Some(sees_flags(viewer) && message.flagged), ..view }
 }

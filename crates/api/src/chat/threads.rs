@@ -483,7 +483,7 @@ fn render(
         view.unread_count = Some(
             unread.iter().find(|it| it.thread_id == thread.id).map_or(0, |it| it.unread_count),
         );
-        view.flagged = sees_flags(side).then_some(thread.flagged);
+        view.flagged = Some(sees_flags(side) && thread.flagged);
         Some(view)
     };
     Ok(threads.iter().filter_map(view).collect())

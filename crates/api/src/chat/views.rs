@@ -54,7 +54,7 @@ pub struct MessageView {
     /// The text.
     #[schema(example = "Is it dishwasher-safe?")]
     pub text: String,
-    /// Whether something was found in it (R11); for the vendor and the staff, absent for others.
+    /// Whether something was found in it (R11); told to the vendor and the staff, false for others; absent in events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flagged: Option<bool>,
     /// What is attached.
@@ -139,7 +139,8 @@ pub struct ThreadView {
     /// Messages of others that the caller has not read; absent in events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread_count: Option<i64>,
-    /// Whether one of its messages is flagged (R11); absent for customers and in events.
+    /// Whether one of its messages is flagged (R11); told to the vendor and the staff, false for others; absent in
+    /// events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flagged: Option<bool>,
     /// Who takes part; in the answer about one thread only.

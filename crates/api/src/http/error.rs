@@ -5,7 +5,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -163,9 +163,6 @@ pub(super) fn write_body(
     let known = answer.extensions().get::<Problem>().cloned();
     let mut problem = match known {
         Some(problem) => problem,
-        None if status == StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(status, "method_not_allowed", "This path has no such method; see /docs.")
-        }
         None if status == StatusCode::NOT_FOUND => not_found(),
         None if answer.headers().contains_key(header::CONTENT_TYPE)
             && !status.is_server_error() =>
@@ -188,9 +185,16 @@ fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path; see /docs.")
 }
 
-/// The answer to a path that is none of ours.
+/// The answer to a path that is none of ours, or to a method that a path of ours does not have.
 pub(super) async fn no_such_call(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    // Read by the middleware, which runs around this as well.
-    let _ = request.extensions();
-    std::future::ready(Err(not_found())).await
+    let problem = if super::openapi::has_path(request.path()) {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "This path has no such method; see /docs.",
+        )
+    } else {
+        not_found()
+    };
+    std::future::ready(Err(problem)).await
 }

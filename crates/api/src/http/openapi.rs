@@ -1,7 +1,9 @@
 //! The OpenAPI document, generated from the handlers, and the page to try it.
 
-use actix_web::web::Json;
-use actix_web::{App, get};
+use std::sync::LazyLock;
+
+use actix_web::web::Bytes;
+use actix_web::{App, HttpResponse, get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, SecurityRequirement};
 use utoipa::{IntoResponses, Modify, OpenApi as _};
@@ -104,11 +106,31 @@ pub fn document() -> OpenApi {
     document
 }
 
+/// The document as it is served, and which paths it has: made once.
+static DOCUMENT: LazyLock<(Bytes, Vec<Vec<String>>)> = LazyLock::new(|| {
+    let document = document();
+    let json = serde_json::to_vec(&document).unwrap_or_default();
+    let segments = |path: &String| path.split('/').map(str::to_owned).collect();
+    (json.into(), document.paths.paths.keys().map(segments).collect())
+});
+
+/// Whether a path is that of a call, whatever the method.
+pub(super) fn has_path(path: &str) -> bool {
+    let segments: Vec<&str> = path.split('/').collect();
+    DOCUMENT.1.iter().any(|known| {
+        known.len() == segments.len()
+            && known.iter().zip(&segments).all(|(known, segment)| {
+                known == segment || (known.starts_with('{') && !segment.is_empty())
+            })
+    })
+}
+
 /// The OpenAPI document.
 #[utoipa::path(tag = "about", security(()), responses((status = 200, body = Object)))]
 #[get("/v1/openapi.json")]
-pub(super) async fn get_document() -> Json<OpenApi> {
-    std::future::ready(Json(document())).await
+pub(super) async fn get_document() -> HttpResponse {
+    let answer = HttpResponse::Ok().content_type("application/json").body(DOCUMENT.0.clone());
+    std::future::ready(answer).await
 }
 
 /// The page to try the API, at `/docs`.

@@ -217,6 +217,9 @@ impl Reader<'_> {
         ids.sort_unstable();
         ids.dedup();
         ids.truncate(usize::try_from(limit).unwrap_or(0));
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let rows: Vec<Row> = events::table
             .filter(events::id.eq_any(&ids))
             .order(events::id)

@@ -55,6 +55,16 @@ pub(crate) struct Writer<'c> {
     pub(super) pending: &'c mut Vec<StoredEvent>,
 }
 
+impl<'c> Writer<'c> {
+    pub(super) fn new(
+        database: &'c mut Database,
+        counters: &'c mut Counters,
+        pending: &'c mut Vec<StoredEvent>,
+    ) -> Self {
+        Self { reader: Reader { database }, counters, pending }
+    }
+}
+
 impl<'c> Deref for Writer<'c> {
     type Target = Reader<'c>;
 
@@ -407,11 +417,7 @@ impl WriterThread {
         for job in group {
             let (before, kept) = (counters, pending.len());
             database.begin()?;
-            let mut writer = Writer {
-                reader: Reader { database },
-                counters: &mut counters,
-                pending: &mut pending,
-            };
+            let mut writer = Writer::new(database, &mut counters, &mut pending);
             match job.run(&mut writer) {
                 Verdict::Done => database.commit()?,
                 Verdict::Refused => {

@@ -16,6 +16,8 @@ mod migrations;
 mod participants;
 mod read_states;
 mod schema;
+#[cfg(test)]
+pub(crate) mod testing;
 mod text_enum;
 mod threads;
 mod users;

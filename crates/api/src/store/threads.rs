@@ -223,13 +223,11 @@ impl Reader<'_> {
 
     fn list_all(&mut self, filter: &ThreadFilter, limit: i64) -> Result<Vec<Thread>, StoreError> {
         let mut query = threads::table
+            .filter(threads::activity.lt(filter.below.unwrap_or(i64::MAX)))
             .order(threads::activity.desc())
             .limit(limit)
             .select(Thread::as_select())
             .into_boxed();
-        if let Some(below) = filter.below {
-            query = query.filter(threads::activity.lt(below));
-        }
         if let Some((reader, false)) = &filter.unread {
             query = query.filter(diesel::dsl::not(is_unread_by!(reader)));
         }

@@ -1,0 +1,190 @@
+//! Tests: every query of the hot calls finds its rows by an index, in either database.
+
+use crate::chat::messages::{self, History, MessageDraft};
+use crate::chat::threads::{self, SubjectInput, ThreadStart};
+use crate::chat::unread::{self, ReadUpTo};
+use crate::chat::users::{self, UserInput};
+use crate::chat::vendors::{self, VendorInput};
+use crate::chat::{Context, Credentials, api_keys, events};
+use crate::store::testing::{Fresh, complaint, databases};
+use crate::store::{ApiKey, Role, SubjectType, ThreadFilter, ThreadStatus, VendorStatus};
+
+const VENDORS: usize = 10;
+const CUSTOMERS: usize = 60;
+const MESSAGES: usize = 6;
+const KEY: &str = "key";
+
+fn context() -> Context {
+    Context { now: chaffer_shared::time::now(), request_id: "test".into() }
+}
+
+fn acting(user: &str) -> Credentials {
+    Credentials::ApiKey {
+        hash: api_keys::hash(KEY),
+        trusted_address: true,
+        acting_user: Some(user.to_owned()),
+    }
+}
+
+fn draft(text: String) -> MessageDraft {
+    MessageDraft { client_id: Some(text.clone()), text, attachment_ids: vec![], reply_to: None }
+}
+
+fn start_of(product: String, vendor: String) -> ThreadStart {
+    ThreadStart {
+        subject: SubjectInput {
+            subject_type: SubjectType::Product,
+            id: product,
+            title: None,
+            url: None,
+            image_url: None,
+        },
+        customer_id: None,
+        vendor_id: Some(vendor),
+        storefront_id: None,
+        message: None,
+        subject_signature: None,
+    }
+}
+
+/// A shop in which something has been going on: enough that no database reads a whole table because it is small.
+fn fill(fresh: &mut Fresh) {
+    fresh
+        .write(|writer| {
+            writer.insert_api_key(&ApiKey {
+                hash: api_keys::hash(KEY),
+                name: "test".into(),
+                created_at: context().timestamp(),
+                revoked_at: None,
+            })?;
+            for vendor in 0..VENDORS {
+                let input = VendorInput {
+                    name: format!("Vendor {vendor}"),
+                    status: VendorStatus::Active,
+                    plan_includes_messaging: true,
+                    avatar_url: None,
+                };
+                vendors::save(writer, &context(), &format!("v{vendor}"), &input)?;
+            }
+            let person = |role, vendor_id| UserInput {
+                role,
+                name: "Somebody".into(),
+                email: None,
+                avatar_url: None,
+                phone: None,
+                locale: None,
+                vendor_id,
+                root: role == Role::Admin,
+                manage_messages: false,
+                profiles: vec![],
+            };
+            users::save(writer, &context(), "staff", &person(Role::Admin, None))?;
+            for vendor in 0..VENDORS {
+                let input = person(Role::VendorAdmin, Some(format!("v{vendor}")));
+                users::save(writer, &context(), &format!("a{vendor}"), &input)?;
+            }
+            for customer in 0..CUSTOMERS {
+                let id = format!("c{customer}");
+                users::save(writer, &context(), &id, &person(Role::Customer, None))?;
+                for vendor in 0..VENDORS {
+                    let input = start_of(format!("p{vendor}"), format!("v{vendor}"));
+                    let (thread, _) =
+                        threads::start(writer, &acting(&id), &context(), None, &[], &input)?;
+                    for number in 0..MESSAGES {
+                        let draft = draft(format!("{vendor}/{number}"));
+                        let caller = acting(&id);
+                        messages::post(writer, &caller, &context(), None, thread.id, &draft)?;
+                    }
+                }
+            }
+            Ok::<_, crate::chat::ChatError>(())
+        })
+        .unwrap();
+    fresh.analyze().unwrap();
+}
+
+/// The hot calls, each as a customer, a vendor's admin and staff make it.
+fn hot_calls(fresh: &mut Fresh) {
+    let last = fresh.read(|reader| reader.last_event()).unwrap();
+    for person in ["c1", "a1", "staff"] {
+        let caller = acting(person);
+        let filters = [
+            ThreadFilter::default(),
+            ThreadFilter { below: Some(last / 2), ..ThreadFilter::default() },
+            ThreadFilter { status: Some(ThreadStatus::Open), ..ThreadFilter::default() },
+            ThreadFilter { vendor_id: Some("v1".into()), ..ThreadFilter::default() },
+            ThreadFilter { customer_id: Some("c1".into()), ..ThreadFilter::default() },
+        ];
+        for filter in filters {
+            for unread in [None, Some(true), Some(false)] {
+                fresh.read(|reader| threads::list(reader, &caller, &filter, unread, 20)).unwrap();
+            }
+        }
+        // A thread of c1 with v1.
+        let filter = ThreadFilter {
+            vendor_id: Some("v1".into()),
+            customer_id: Some("c1".into()),
+            ..ThreadFilter::default()
+        };
+        let page = fresh.read(|reader| threads::list(reader, &caller, &filter, None, 1)).unwrap();
+        let thread = page.threads[0].id;
+        let newest = page.threads[0].last_message.as_ref().unwrap().id;
+        for wanted in [
+            History::Newest,
+            History::Before(newest),
+            History::After(0),
+            History::Around(newest - 2),
+        ] {
+            fresh.read(|reader| messages::history(reader, &caller, thread, wanted, 20)).unwrap();
+        }
+        fresh.read(|reader| unread::overview(reader, &caller)).unwrap();
+        fresh.read(|reader| events::feed(reader, &caller, Some(last / 2), 30)).unwrap();
+        fresh.read(|reader| reader.events_after(last / 2, 100)).unwrap();
+        for text in ["one more", "one more", "and another"] {
+            fresh
+                .write(|writer| {
+                    let draft = draft(text.to_owned());
+                    messages::post(writer, &caller, &context(), None, thread, &draft)
+                })
+                .unwrap();
+        }
+        for up_to in [newest - 1, newest + 100] {
+            let read = ReadUpTo { up_to };
+            fresh.write(|writer| unread::read(writer, &caller, &context(), thread, &read)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_query_of_the_hot_calls_uses_an_index() {
+    for mut fresh in databases() {
+        fill(&mut fresh);
+        let plans = fresh.plans(hot_calls);
+        assert!(plans.len() > 100, "only {} statements were seen", plans.len());
+        let complaints: std::collections::BTreeSet<String> = plans
+            .iter()
+            .flat_map(|(sql, lines)| {
+                lines.iter().filter_map(move |line| {
+                    complaint(line).map(|complaint| format!("{complaint}: {line}\n  {sql}"))
+                })
+            })
+            .collect();
+        let text: Vec<String> = complaints.into_iter().collect();
+        assert!(text.is_empty(), "{}\n{}", fresh.url, text.join("\n"));
+    }
+}
+
+#[test]
+fn a_bad_plan_is_noticed() {
+    for line in [
+        "SCAN messages",
+        "USE TEMP B-TREE FOR ORDER BY",
+        "table messages by ALL over -; Using where",
+        "table messages by index over PRIMARY; Using index",
+        "table t by ref over x; Using where; Using filesort",
+    ] {
+        assert!(complaint(line).is_some(), "{line}");
+    }
+    assert!(complaint("SEARCH messages USING INDEX messages_thread (thread_id=?)").is_none());
+    assert!(complaint("table messages by range over messages_thread; Using where").is_none());
+}

@@ -1,0 +1,232 @@
+//! For tests that look at the database itself: a fresh one of each kind, the statements that a job makes, and how the
+//! database carries them out.
+
+use std::sync::{Arc, Mutex};
+
+use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
+use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text};
+
+use super::connection::{Database, Use, on_backend};
+use super::events::{Counters, StoredEvent};
+use super::executor::{Reader, Writer};
+use super::{DatabaseUrl, StoreError};
+
+/// The server that `scripts/test` starts, without a database's name.
+const SERVER: &str = "TEST_MARIADB_URL";
+
+/// A database with up-to-date tables; its folder lives as long as this.
+pub(crate) struct Fresh {
+    pub(crate) url: DatabaseUrl,
+    database: Database,
+    _folder: tempfile::TempDir,
+}
+
+/// One of each kind that this binary knows.
+pub(crate) fn databases() -> Vec<Fresh> {
+    let mut urls = Vec::new();
+    let folder = || tempfile::tempdir().unwrap();
+    if cfg!(feature = "sqlite") {
+        let folder = folder();
+        let path = folder.path().join("chaffer.db");
+        urls.push((DatabaseUrl::parse(&format!("sqlite://{}", path.display())).unwrap(), folder));
+    }
+    if cfg!(feature = "mysql") {
+        match std::env::var(SERVER) {
+            Ok(server) => urls.push((create_on(&server), folder())),
+            Err(_) if std::env::var("CI").is_ok() => panic!("{SERVER} is not set"),
+            Err(_) => {
+                eprintln!("{SERVER} is not set: not tried on MariaDB; `make test` starts one")
+            }
+        }
+    }
+    let fresh = |(url, folder): (DatabaseUrl, tempfile::TempDir)| {
+        url.migrate().unwrap();
+        let database = url.connect(Use::Writing).unwrap();
+        Fresh { url, database, _folder: folder }
+    };
+    urls.into_iter().map(fresh).collect()
+}
+
+fn create_on(server: &str) -> DatabaseUrl {
+    let name = format!("unit_{}", hex::encode(rand::random::<[u8; 6]>()));
+    let server = server.trim_end_matches('/');
+    let root = DatabaseUrl::parse(&format!("{server}/mysql")).unwrap();
+    root.connect(Use::Writing).unwrap().batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+    DatabaseUrl::parse(&format!("{server}/{name}")).unwrap()
+}
+
+/// Notes every statement of a connection.
+struct Notes(Arc<Mutex<Vec<String>>>);
+
+impl Instrumentation for Notes {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            let text = query.to_string();
+            let sql = text.split(" -- binds:").next().unwrap_or_default();
+            self.0.lock().unwrap().push(sql.to_owned());
+        }
+    }
+}
+
+impl Fresh {
+    /// Runs a job that reads.
+    pub(crate) fn read<T>(&mut self, job: impl FnOnce(&mut Reader<'_>) -> T) -> T {
+        job(&mut Reader { database: &mut self.database })
+    }
+
+    /// Runs a job that writes, in a transaction of its own.
+    pub(crate) fn write<T, E: std::fmt::Debug>(
+        &mut self,
+        job: impl FnOnce(&mut Writer<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.database.begin_writing().unwrap();
+        let mut counters = Counters::lock(&mut self.database).unwrap();
+        let before = counters;
+        let mut pending = Vec::new();
+        let result = job(&mut Writer::new(&mut self.database, &mut counters, &mut pending));
+        if result.is_ok() {
+            StoredEvent::insert_all(&mut self.database, &pending).unwrap();
+            counters.save(&mut self.database, &before).unwrap();
+            self.database.commit().unwrap();
+        } else {
+            self.database.rollback().unwrap();
+        }
+        result
+    }
+
+    /// Has the database look at its tables, as it does by itself in time.
+    pub(crate) fn analyze(&mut self) -> Result<(), StoreError> {
+        match &mut self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(connection) => connection.batch_execute("ANALYZE")?,
+            #[cfg(feature = "mysql")]
+            Database::Mysql(connection) => {
+                for table in [
+                    "counters",
+                    "users",
+                    "vendors",
+                    "threads",
+                    "participants",
+                    "messages",
+                    "read_states",
+                    "events",
+                    "event_topics",
+                ] {
+                    connection
+                        .batch_execute(&format!("ANALYZE TABLE {table} PERSISTENT FOR ALL"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The statements that a job makes, each with what the database says of how it finds the rows.
+    pub(crate) fn plans(&mut self, job: impl FnOnce(&mut Self)) -> Vec<(String, Vec<String>)> {
+        match &self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => self.plans_of_sqlite(job),
+            #[cfg(feature = "mysql")]
+            Database::Mysql(_) => self.plans_of_mariadb(job),
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn plans_of_sqlite(&mut self, job: impl FnOnce(&mut Self)) -> Vec<(String, Vec<String>)> {
+        #[derive(QueryableByName)]
+        struct Step {
+            #[diesel(sql_type = Text)]
+            detail: String,
+        }
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        on_backend!(&mut self.database, it => it.set_instrumentation(Notes(Arc::clone(&notes))));
+        job(self);
+        on_backend!(&mut self.database, it => it.set_instrumentation(None::<Box<dyn Instrumentation>>));
+        let mut statements = notes.lock().unwrap().clone();
+        statements.retain(|sql| is_looking(sql));
+        // SQLite's plan does not depend on the values, so the places for them may stay empty.
+        let plan = |sql: String, database: &mut Database| {
+            let steps: Vec<Step> = on_backend!(database, connection =>
+                diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(connection).unwrap());
+            (sql, steps.into_iter().map(|step| step.detail).collect())
+        };
+        statements.into_iter().map(|sql| plan(sql, &mut self.database)).collect()
+    }
+
+    /// MariaDB's plan depends on the values, so the statements are taken from the server's own log, where they stand
+    /// with their values.
+    #[cfg(feature = "mysql")]
+    fn plans_of_mariadb(&mut self, job: impl FnOnce(&mut Self)) -> Vec<(String, Vec<String>)> {
+        #[derive(QueryableByName)]
+        struct Logged {
+            #[diesel(sql_type = Text)]
+            argument: String,
+        }
+        #[derive(QueryableByName)]
+        #[diesel(check_for_backend(diesel::mysql::Mysql))]
+        struct Step {
+            #[diesel(sql_type = Nullable<Text>)]
+            table: Option<String>,
+            #[diesel(sql_type = Nullable<Text>, column_name = "type")]
+            access: Option<String>,
+            #[diesel(sql_type = Nullable<Text>)]
+            key: Option<String>,
+            #[diesel(sql_type = Nullable<Text>, column_name = "Extra")]
+            extra: Option<String>,
+        }
+        self.database
+            .batch_execute("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON")
+            .unwrap();
+        job(self);
+        self.database.batch_execute("SET GLOBAL general_log = OFF").unwrap();
+        let Database::Mysql(connection) = &mut self.database else { return Vec::new() };
+        let logged: Vec<Logged> = diesel::sql_query(
+            "SELECT CONVERT(argument USING utf8mb4) AS argument FROM mysql.general_log \
+             WHERE thread_id = CONNECTION_ID() AND command_type = 'Execute' ORDER BY event_time",
+        )
+        .load(connection)
+        .unwrap();
+        connection.batch_execute("TRUNCATE TABLE mysql.general_log").unwrap();
+        let mut plans = Vec::new();
+        for Logged { argument } in logged {
+            if !is_looking(&argument) {
+                continue;
+            }
+            let steps: Vec<Step> =
+                diesel::sql_query(format!("EXPLAIN {argument}")).load(connection).unwrap();
+            let line = |step: &Step| {
+                let text = |part: &Option<String>| part.clone().unwrap_or_else(|| "-".into());
+                format!(
+                    "table {} by {} over {}; {}",
+                    text(&step.table),
+                    text(&step.access),
+                    text(&step.key),
+                    text(&step.extra)
+                )
+            };
+            plans.push((argument, steps.iter().map(line).collect()));
+        }
+        plans
+    }
+}
+
+/// Whether a statement has to find rows. The few rows of `counters` are always all read.
+fn is_looking(sql: &str) -> bool {
+    let looks = ["SELECT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb));
+    looks && !sql.contains("FROM `counters`") && !sql.contains("UPDATE `counters`")
+}
+
+/// What is wrong with one line of a plan: rows that are walked over without an index, or sorted.
+pub(crate) fn complaint(line: &str) -> Option<&'static str> {
+    let whole_table = line.starts_with("SCAN ") && !line.starts_with("SCAN CONSTANT ROW");
+    if whole_table || line.contains(" by ALL ") || line.contains(" by index ") {
+        Some("walks over a whole table or index")
+    } else if line.contains("TEMP B-TREE")
+        || line.contains("Using filesort")
+        || line.contains("Using temporary")
+    {
+        Some("sorts, instead of walking an index in order")
+    } else {
+        None
+    }
+}

@@ -179,6 +179,8 @@ impl Server {
         });
 
         let failed = tokio::select! {
+            // First: parts that end because of `stop` have not failed.
+            biased;
             () = stop.cancelled() => None,
             ended = parts.join_next() => Some(describe(ended)),
             ended = closing.join_next() => Some(describe(ended)),

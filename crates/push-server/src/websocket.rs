@@ -85,11 +85,13 @@ impl Clients {
 
     async fn serve(&self, stream: TcpStream, address: SocketAddr, stop: &CancellationToken) {
         // Boxed, because the task keeps room for its largest step for life.
-        let shaken = tokio::select! {
-            shaken = Box::pin(self.shake(stream, address)) => shaken,
-            () = stop.cancelled() => None,
-        };
-        let Some((stream, upgrade)) = shaken else { return };
+        let shaken = Box::pin(async {
+            tokio::select! {
+                shaken = self.shake(stream, address) => shaken,
+                () = stop.cancelled() => None,
+            }
+        });
+        let Some((stream, upgrade)) = shaken.await else { return };
         let Some(seat) = self.hub.seat() else { return };
         let outlet = Outlet::new(stream, self.config.client_queue_bytes, self.metrics.clone());
         let mut connection = Connection::new(self, outlet, seat, upgrade.rest);
@@ -97,7 +99,7 @@ impl Clients {
             Protocol::Native => connection.speak_native(upgrade.bearer, stop).await,
             Protocol::Wamp => connection.speak_wamp().await,
         }
-        connection.end().await;
+        Box::pin(connection.end()).await;
     }
 
     async fn shake(

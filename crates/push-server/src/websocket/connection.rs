@@ -98,35 +98,47 @@ impl<'c> Connection<'c> {
     }
 
     /// Speaks natively until the connection is ending.
+    ///
+    /// A task keeps room for its largest step for life, and there are many that do nothing but wait here; so all
+    /// that passes is boxed.
     pub(super) async fn speak_native(&mut self, bearer: Option<String>, stop: &CancellationToken) {
-        let limit = Duration::from_secs(self.clients.config.auth_seconds);
-        let identity = match bearer {
-            Some(token) => self.join(&token, None).await,
-            None => tokio::select! {
-                // Boxed, because it ends long before the connection does.
-                identity = Box::pin(timeout(limit, self.authenticate())) => {
-                    identity.unwrap_or_else(|_| {
-                        self.outlet.close(close_code::UNAUTHENTICATED, "no `auth` in time");
-                        None
-                    })
-                }
-                () = stop.cancelled() => {
-                    close_for_restart(&self.outlet, self.clients.config.restart_spread_ms);
-                    None
-                }
-            },
-        };
-        let Some(identity) = identity else { return };
+        let Some(identity) = Box::pin(self.identify(bearer, stop)).await else { return };
         while let Some(said) = self.next().await {
-            let Some(message) = self.understand(&said) else { continue };
-            match message {
-                native::Message::Ping => self.outlet.send(&native::pong()),
-                native::Message::Auth { .. } => {
-                    let detail = "this connection is authenticated: use `refresh`";
-                    self.outlet.send(&native::error("already_authenticated", detail));
-                }
-                native::Message::Refresh { token } => self.refresh(&token, &identity).await,
-                native::Message::Watch { grant } => self.watch(&grant, &identity).await,
+            Box::pin(self.answer(said, &identity)).await;
+        }
+    }
+
+    async fn answer(&self, said: Said, identity: &(Bearer, String)) {
+        let Some(message) = self.understand(&said) else { return };
+        match message {
+            native::Message::Ping => self.outlet.send(&native::pong()),
+            native::Message::Auth { .. } => {
+                let detail = "this connection is authenticated: use `refresh`";
+                self.outlet.send(&native::error("already_authenticated", detail));
+            }
+            native::Message::Refresh { token } => self.refresh(&token, identity).await,
+            native::Message::Watch { grant } => self.watch(&grant, identity).await,
+        }
+    }
+
+    /// Says who it is, once it has joined; `None` when the connection is ending.
+    async fn identify(
+        &mut self,
+        bearer: Option<String>,
+        stop: &CancellationToken,
+    ) -> Option<(Bearer, String)> {
+        if let Some(token) = bearer {
+            return self.join(&token, None).await;
+        }
+        let limit = Duration::from_secs(self.clients.config.auth_seconds);
+        tokio::select! {
+            identity = timeout(limit, self.authenticate()) => identity.unwrap_or_else(|_| {
+                self.outlet.close(close_code::UNAUTHENTICATED, "no `auth` in time");
+                None
+            }),
+            () = stop.cancelled() => {
+                close_for_restart(&self.outlet, self.clients.config.restart_spread_ms);
+                None
             }
         }
     }
@@ -207,19 +219,15 @@ impl<'c> Connection<'c> {
     /// Speaks WAMP v1 until the connection is ending.
     pub(super) async fn speak_wamp(&mut self) {
         self.outlet.send(&wamp::welcome(&session_id()));
-        self.tell(Command::JoinLegacy(self.seat.id, self.outlet.clone())).await;
+        Box::pin(self.tell(Command::JoinLegacy(self.seat.id, self.outlet.clone()))).await;
         let mut prefixes = wamp::Prefixes::default();
         while let Some(said) = self.next().await {
-            let message = match &said {
-                Said::Text(text) => wamp::parse(text),
-                Said::Binary => {
-                    self.outlet.close(close_code::UNSUPPORTED, "WAMP v1 is text");
-                    continue;
-                }
-            };
-            match message {
-                Ok(message) => self.obey(message, &mut prefixes).await,
-                Err(error) => self.outlet.close(close_code::INVALID, &error.to_string()),
+            match said {
+                Said::Text(text) => match wamp::parse(&text) {
+                    Ok(message) => Box::pin(self.obey(message, &mut prefixes)).await,
+                    Err(error) => self.outlet.close(close_code::INVALID, &error.to_string()),
+                },
+                Said::Binary => self.outlet.close(close_code::UNSUPPORTED, "WAMP v1 is text"),
             }
         }
     }
@@ -292,7 +300,7 @@ impl<'c> Connection<'c> {
                 }
             }
         };
-        let _ = Box::pin(timeout(LINGER, farewell)).await;
+        let _ = timeout(LINGER, farewell).await;
     }
 }
 

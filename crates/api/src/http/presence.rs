@@ -77,7 +77,8 @@ async fn ask(state: &State, users: &[String]) -> Result<Vec<UserPresence>, Probl
     let mut request = state
         .client
         .get(format!("{}/presence", state.config.push_http_url()))
-        .query(&[("user_ids", users.join(","))]);
+        // One parameter each: an id may hold a comma.
+        .query(&users.iter().map(|id| ("user_id", id)).collect::<Vec<_>>());
     if let Some(bearer) = state.link_keys.internal_bearer() {
         request = request.bearer_auth(bearer);
     }

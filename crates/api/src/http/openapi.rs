@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use actix_web::web::Bytes;
+use actix_web::web::{Bytes, Redirect};
 use actix_web::{App, HttpResponse, get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, SecurityRequirement};
@@ -133,7 +133,13 @@ pub(super) async fn get_document() -> HttpResponse {
     std::future::ready(answer).await
 }
 
-/// The page to try the API, at `/docs`.
+/// `/docs` itself leads to the page; relative, since there may be a prefix before it.
+#[get("/docs")]
+pub(super) async fn docs_without_slash() -> Redirect {
+    std::future::ready(Redirect::to("docs/")).await
+}
+
+/// The page to try the API, below `/docs/`.
 pub(super) fn docs() -> SwaggerUi {
     // Relative, so that it holds behind a prefix as well.
     SwaggerUi::new("/docs/{_:.*}").config(Config::from("../v1/openapi.json"))

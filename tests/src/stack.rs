@@ -279,7 +279,7 @@ impl Stack {
     }
 
     /// The signature that a shop's page gives its browser for a subject (`subject_signature`), over the parts
-    /// `type, id, title, url, image_url, customer_id, vendor_id`, absent ones empty.
+    /// `type, id, title, url, image_url, customer_id, vendor_id`, absent ones empty; for no storefront.
     ///
     /// # Errors
     /// Never, with a key of any length.
@@ -288,6 +288,7 @@ impl Stack {
         let mut mac =
             Hmac::<sha2::Sha256>::new_from_slice(SHOP_KEY.as_bytes()).context("no HMAC key")?;
         mac.update(parts.join("\n").as_bytes());
+        mac.update(b"\n");
         Ok(hex::encode(mac.finalize().into_bytes()))
     }
 

@@ -8,9 +8,9 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use chaffer_shared::config::Config;
-use chaffer_shared::link::LinkKeys;
+use chaffer_shared::link::{LinkKeys, MIN_KEY_CHARS};
 use chaffer_shared::token::TokenKeys;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -24,6 +24,8 @@ use crate::store::{DatabaseUrl, Store};
 
 /// How long calls that have begun may take after the signal to stop.
 const SHUTDOWN_SECONDS: u64 = 5;
+/// More connections than that only fight for the cores.
+const MAX_READERS: usize = 64;
 /// How long the push daemon's side door may take.
 const SIDE_DOOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a caller may take to send the head of a request.
@@ -35,6 +37,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 pub struct Api {
     server: Server,
     address: SocketAddr,
+    /// Ends the long polls.
+    stopping: CancellationToken,
+    /// Ends the tasks, after the last call has been answered.
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -45,17 +50,20 @@ impl Api {
     /// # Errors
     /// With a sentence on what to mend.
     pub fn build(config: Config) -> Result<Self> {
+        check(&config)?;
+        let token_keys = TokenKeys::parse(&config.keys.token)?;
+        let link_keys = LinkKeys::parse(&config.keys.link)?;
         let url = DatabaseUrl::parse(&config.database.url)?;
         let report = url.migrate().with_context(|| format!("cannot use the database {url}"))?;
         for migration in report.run {
             tracing::info!(migration, "brought the tables up to date");
         }
-        let store = Store::open(&url, config.database.readers, config.database.queue)?;
-        let token_keys = TokenKeys::parse(&config.keys.token)?;
-        let link_keys = LinkKeys::parse(&config.keys.link)?;
+        let readers = config.database.readers.clamp(1, MAX_READERS);
+        let store = Store::open(&url, readers, config.database.queue)?;
         warn_about(&config, &token_keys, &link_keys);
 
         let stop = CancellationToken::new();
+        let stopping = CancellationToken::new();
         let (publisher, handle) = Publisher::new(
             store.clone(),
             ZmqPush::new(config.publish_to()),
@@ -78,7 +86,7 @@ impl Api {
                 .no_proxy()
                 .build()
                 .context("cannot build the HTTP client")?,
-            stopping: stop.clone(),
+            stopping: stopping.clone(),
             config,
         });
         let server = HttpServer::new(move || {
@@ -100,7 +108,7 @@ impl Api {
         .bind(listen)
         .with_context(|| format!("cannot listen on {listen} (api.listen)"))?;
         let address = server.addrs().first().copied().unwrap_or(listen);
-        Ok(Self { server: server.run(), address, stop, tasks })
+        Ok(Self { server: server.run(), address, stopping, stop, tasks })
     }
 
     /// Where it listens.
@@ -114,8 +122,8 @@ impl Api {
     /// # Errors
     /// When the server fails, or the signals cannot be heard.
     pub async fn run(self) -> Result<()> {
-        let Self { server, stop, tasks, .. } = self;
-        tokio::spawn(stop_on_signal(server.handle(), stop.clone())?);
+        let Self { server, stopping, stop, tasks, .. } = self;
+        tokio::spawn(stop_on_signal(server.handle(), stopping)?);
         let ended = server.await;
         stop.cancel();
         for task in tasks {
@@ -129,7 +137,7 @@ impl Api {
 
 fn stop_on_signal(
     server: ServerHandle,
-    stop: CancellationToken,
+    stopping: CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -140,9 +148,31 @@ fn stop_on_signal(
         }
         tracing::info!("stopping");
         // Long polls answer what they have, then the server waits for the rest.
-        stop.cancel();
+        stopping.cancel();
         server.stop(true).await;
     })
+}
+
+/// Refuses settings that are of the right type and cannot be meant.
+fn check(config: &Config) -> Result<()> {
+    for origin in config.api.allowed_origins.iter().filter(|origin| *origin != "*") {
+        let is_origin =
+            url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+        ensure!(
+            is_origin,
+            "api.allowed_origins: `{origin}` is no origin; write it as https://shop.example"
+        );
+    }
+    let websocket_url = config.websocket_url();
+    ensure!(
+        url::Url::parse(&websocket_url).is_ok_and(|url| matches!(url.scheme(), "ws" | "wss")),
+        "api.websocket_url: `{websocket_url}` is no ws or wss URL; write it as wss://shop.example/ws"
+    );
+    ensure!(
+        config.keys.shop.iter().all(|key| key.chars().count() >= MIN_KEY_CHARS),
+        "keys.shop: each key has at least {MIN_KEY_CHARS} characters; make one with `chaffer-api init`"
+    );
+    Ok(())
 }
 
 fn warn_about(config: &Config, token_keys: &TokenKeys, link_keys: &LinkKeys) {

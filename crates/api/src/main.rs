@@ -10,6 +10,8 @@ mod plans;
 mod publish;
 mod retention;
 mod store;
+#[cfg(test)]
+mod stories;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -11,6 +11,8 @@ use crate::store::{Store, StoreError};
 const EVERY: Duration = Duration::from_secs(600);
 /// Rows that one commit forgets, so that no write waits long behind it.
 const BATCH: i64 = 1000;
+/// A century: longer is for ever.
+const MAX_DAYS: u32 = 36_500;
 /// How long a first answer is given again.
 const ANSWERS: TimeDelta = TimeDelta::hours(24);
 
@@ -31,7 +33,7 @@ pub async fn run(store: Store, event_days: u32, stop: CancellationToken) {
 
 async fn forget(store: &Store, event_days: u32) -> Result<(), StoreError> {
     let now = chaffer_shared::time::now().naive_utc();
-    let events_before = now - TimeDelta::days(i64::from(event_days.max(1)));
+    let events_before = now - TimeDelta::days(i64::from(event_days.clamp(1, MAX_DAYS)));
     store.write(move |writer| writer.prune_first_answers(now - ANSWERS)).await?;
     let mut forgotten = 0;
     loop {

@@ -184,7 +184,12 @@ impl Config {
     #[must_use]
     pub fn websocket_url(&self) -> String {
         let default = || format!("ws://{}/ws", reachable(self.push.websocket_listen));
-        self.api.websocket_url.clone().unwrap_or_else(default)
+        match &self.api.websocket_url {
+            None => default(),
+            // Shops also write it as mysite.com/ws (R13).
+            Some(url) if !url.contains(':') => format!("wss://{url}"),
+            Some(url) => url.clone(),
+        }
     }
 
     /// The push daemon's pusher port, where the API connects its PUSH socket to.

@@ -12,6 +12,11 @@ pub enum TelemetryError {
         "log.level: {0}; use error, warn, info, debug or trace, or a filter such as info,chaffer_push=debug"
     )]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// `log.level` names no level.
+    #[error(
+        "log.level: use error, warn, info, debug or trace, or a filter such as info,chaffer_push=debug"
+    )]
+    Level,
     /// Logging was started before.
     #[error("logging was started twice: {0}")]
     Started(#[from] Box<dyn std::error::Error + Send + Sync>),
@@ -23,6 +28,12 @@ pub enum TelemetryError {
 /// When the filter cannot be read, or logging was started before.
 pub fn start(log: &Log) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&log.level)?;
+    // A lone word that is no level would be taken for a module's name, and all the rest be silent.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let has_level = log.level.split(',').any(|part| levels.contains(&part.trim()));
+    if !has_level && !log.level.contains('=') {
+        return Err(TelemetryError::Level);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => builder.with_ansi(false).try_init()?,

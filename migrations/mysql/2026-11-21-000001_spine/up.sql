@@ -131,7 +131,7 @@ CREATE INDEX read_states_thread ON read_states (thread_id);
 CREATE TABLE events (
     id         BIGINT    NOT NULL PRIMARY KEY,
     name       VARBINARY(64) NOT NULL,
-    topics     TEXT NOT NULL,
+    topics     MEDIUMTEXT NOT NULL,
     thread_id  BIGINT,
     message_id BIGINT,
     data       TEXT,

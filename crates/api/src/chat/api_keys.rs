@@ -7,6 +7,8 @@ use crate::store::{ApiKey, Writer};
 
 /// How many keys may be live at once: the one in use, and the next one during a rotation.
 const MAX_LIVE: usize = 2;
+/// The longest name of a key.
+const MAX_NAME_BYTES: usize = 64;
 
 /// What is kept of a key. A key is 256 random bits, so one round of SHA-256 is enough: there is nothing to guess.
 #[must_use]
@@ -17,15 +19,22 @@ pub fn hash(key: &str) -> String {
 /// Keeps a new key.
 ///
 /// # Errors
-/// [`Refusal::TooManyApiKeys`] when two are live already.
+/// [`Refusal::TooManyApiKeys`] when two are live already, or when the name is taken or cannot be one.
 pub(crate) fn create(
     writer: &mut Writer<'_>,
     context: &Context,
     name: &str,
     key: &str,
 ) -> Result<(), ChatError> {
-    let live = writer.api_keys()?.iter().filter(|key| key.revoked_at.is_none()).count();
-    if live >= MAX_LIVE {
+    if !(1..=MAX_NAME_BYTES).contains(&name.trim().len()) {
+        return Err(Refusal::ApiKeyNameInvalid.into());
+    }
+    let keys = writer.api_keys()?;
+    let live = || keys.iter().filter(|key| key.revoked_at.is_none());
+    if live().any(|key| key.name == name) {
+        return Err(Refusal::ApiKeyNameTaken.into());
+    }
+    if live().count() >= MAX_LIVE {
         return Err(Refusal::TooManyApiKeys.into());
     }
     writer.insert_api_key(&ApiKey {

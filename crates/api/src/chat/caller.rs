@@ -97,11 +97,6 @@ impl Caller {
         }
     }
 
-    /// Whether what it says of orders, products and people is the shop's own word.
-    pub(crate) fn speaks_for_the_shop(&self) -> bool {
-        matches!(self, Self::Backend | Self::User { by_backend: true, .. })
-    }
-
     /// A name for this caller in the table of idempotency keys; stable over a change of keys and tokens.
     pub(crate) fn key(&self) -> String {
         match self {

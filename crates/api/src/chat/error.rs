@@ -37,10 +37,11 @@ impl JobError for ChatError {
 pub struct FieldError {
     /// Where in the body it is, as a JSON pointer (RFC 6901); absent for a parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "/text")]
+    #[schema(nullable = false, example = "/text")]
     pub pointer: Option<String>,
     /// Which parameter of the query or which header it is; absent for a field of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub parameter: Option<String>,
     /// What is wrong and what to do.
     #[schema(example = "must not be empty")]
@@ -130,6 +131,8 @@ refusals! {
     IdempotencyKeyReused, Conflict, "idempotency_key_reused", "This Idempotency-Key was used for another request; take a new one for each request.";
     ThreadClosed, Conflict, "thread_closed", "This thread is closed.";
     TooManyApiKeys, Conflict, "too_many_api_keys", "Two API keys are live already; revoke one first.";
+    ApiKeyNameTaken, Conflict, "api_key_name_taken", "An API key of this name is live already; take another name.";
+    ApiKeyNameInvalid, Unprocessable, "api_key_name_invalid", "The name of an API key is 1 to 64 bytes long.";
     ApiKeyNotFound, NotFound, "api_key_not_found", "There is no live API key of that name.";
     CursorExpired, Gone, "cursor_expired", "Events from so long ago are no longer kept: load the threads anew and go on from a call without `after`.";
 }

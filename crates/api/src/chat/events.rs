@@ -12,6 +12,12 @@ use crate::store::{Id, Reader, StoreError, StoredEvent, User};
 
 /// An event as the feed and the socket show it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(
+    example = json!({
+        "id": 1207, "event": "thread.read", "at": "2026-03-01T09:30:00.000Z",
+        "data": {"thread_id": 12, "reader_id": "7", "up_to": 42}
+    })
+)]
 pub struct EventView {
     /// Its number.
     #[schema(example = 1207)]
@@ -98,7 +104,7 @@ pub(crate) fn feed(
         return Ok(EventPage { events: Vec::new(), next_cursor: last });
     };
     // A cursor from the future belongs to another history: the database was replaced.
-    if after + 1 < reader.oldest_event()? || after > last {
+    if after < reader.oldest_event()? - 1 || after > last {
         return Err(Refusal::CursorExpired.into());
     }
     let events = reader.events_heard(&addressing::heard_by(user), after, limit)?;

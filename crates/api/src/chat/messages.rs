@@ -19,6 +19,12 @@ use crate::store::{
 /// A message to be written.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(
+    example = json!({
+        "text": "Is it dishwasher-safe?",
+        "client_id": "3f0c9a52-6d2b-4b0e-9f55-0a1a52a7c9d1"
+    })
+)]
 pub struct MessageDraft {
     /// The text, at most 10,000 characters.
     #[schema(example = "Is it dishwasher-safe?", max_length = 10_000, min_length = 1)]
@@ -52,7 +58,7 @@ pub struct MessagePage {
     /// Oldest to newest.
     pub messages: Vec<MessageView>,
     /// Where the next page in the same direction begins; null at the end.
-    #[schema(value_type = Option<String>, example = "before:42")]
+    #[schema(value_type = Option<String>, required = true, example = "before:42")]
     pub next_cursor: Option<HistoryCursor>,
 }
 

@@ -12,6 +12,7 @@ mod validate;
 pub mod api_keys;
 pub mod events;
 pub mod messages;
+pub mod object;
 pub mod presence;
 pub mod threads;
 pub mod unread;

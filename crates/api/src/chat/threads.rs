@@ -11,7 +11,9 @@ use super::messages::{self, MessageDraft};
 use super::rights::{self, Seat};
 use super::validate::Problems;
 use super::views::{Directory, ThreadView, sees_flags};
-use super::{Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, once};
+use super::{
+    Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, object, once,
+};
 use crate::store::{
     Cause, Id, NewEvent, Participant, ParticipantKind, Reader, Role, Side, SubjectType, Thread,
     ThreadFilter, ThreadStatus, User, Writer,
@@ -20,6 +22,12 @@ use crate::store::{
 /// What a thread is to be about.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(
+    example = json!({
+        "type": "product", "id": "1042", "title": "Stoneware mug",
+        "url": "https://shop.example/p/1042"
+    })
+)]
 pub struct SubjectInput {
     /// What kind of thing.
     #[serde(rename = "type")]
@@ -39,8 +47,18 @@ pub struct SubjectInput {
 /// A conversation to be started, or gone on with.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(
+    example = json!({
+        "subject": {
+            "type": "product", "id": "1042", "title": "Stoneware mug",
+            "url": "https://shop.example/p/1042"
+        },
+        "customer_id": "7", "vendor_id": "3", "message": {"text": "Is it dishwasher-safe?"}
+    })
+)]
 pub struct ThreadStart {
     /// What it is about.
+    #[serde(deserialize_with = "object::required")]
     pub subject: SubjectInput,
     /// Who asks; implied for a customer.
     pub customer_id: Option<String>,
@@ -50,9 +68,11 @@ pub struct ThreadStart {
     /// Which of the shop's storefronts.
     pub storefront_id: Option<String>,
     /// What to say first.
+    #[serde(default, deserialize_with = "object::optional")]
     pub message: Option<MessageDraft>,
     /// Of a browser: the shop's word that subject, customer and vendor belong together, the HMAC-SHA256 in hex, under
-    /// the shop key, of type, id, title, url, image_url, customer_id and vendor_id, joined by newlines (absent ones are empty).
+    /// the shop key, of type, id, title, url, image_url, customer_id, vendor_id and storefront_id, joined by newlines (absent
+    /// ones are empty).
     pub subject_signature: Option<String>,
 }
 
@@ -62,7 +82,7 @@ pub struct ThreadPage {
     /// Latest activity first.
     pub threads: Vec<ThreadView>,
     /// Where the next page begins; null at the end.
-    #[schema(example = "1207")]
+    #[schema(required = true, example = "1207")]
     pub next_cursor: Option<String>,
 }
 
@@ -84,8 +104,10 @@ pub fn subject_signature(
     subject: &SubjectInput,
     customer: &str,
     vendor: Option<&str>,
+    storefront: Option<&str>,
 ) -> Option<String> {
-    Some(hex::encode(signature_mac(key, subject, customer, vendor)?.finalize().into_bytes()))
+    let mac = signature_mac(key, subject, customer, vendor, storefront)?;
+    Some(hex::encode(mac.finalize().into_bytes()))
 }
 
 fn signature_mac(
@@ -93,6 +115,7 @@ fn signature_mac(
     subject: &SubjectInput,
     customer: &str,
     vendor: Option<&str>,
+    storefront: Option<&str>,
 ) -> Option<Hmac<Sha256>> {
     let text = [
         subject.subject_type.as_str(),
@@ -102,6 +125,7 @@ fn signature_mac(
         subject.image_url.as_deref().unwrap_or_default(),
         customer,
         vendor.unwrap_or_default(),
+        storefront.unwrap_or_default(),
     ]
     .join("\n");
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
@@ -136,11 +160,13 @@ pub(crate) fn start(
         rights::require_messages(user)?;
     }
     check(input)?;
-    let parties = parties(writer, &caller, input)?;
-    if !caller.speaks_for_the_shop() {
-        require_signature(input, &parties, shop_keys)?;
+    let parties = parties(&caller, input)?;
+    if let Caller::User { user, by_backend: false } = &caller {
+        // Before anybody is looked up, so that nobody's existence can be guessed.
+        require_signature(user, input, &parties, shop_keys)?;
     }
-    once(writer, &caller, context, key, |writer| {
+    require_known(writer, input, &parties)?;
+    let (view, created) = once(writer, &caller, context, key, |writer| {
         let open_key = open_key(input, &parties);
         let (thread, created) = match writer.open_thread(&open_key)? {
             Some(thread) => (thread, false),
@@ -155,7 +181,12 @@ pub(crate) fn start(
             Caller::User { user, .. } => one(writer, user, thread.id)?,
         };
         Ok((view, created))
-    })
+    })?;
+    if let Caller::User { user, .. } = &caller {
+        // A first answer that is given again may be about what is no longer the caller's to see.
+        rights::see(writer, user, view.id)?;
+    }
+    Ok((view, created))
 }
 
 fn check(input: &ThreadStart) -> Result<(), ChatError> {
@@ -181,11 +212,7 @@ fn check(input: &ThreadStart) -> Result<(), ChatError> {
 }
 
 /// Finds out who meets: from the body, and from who calls.
-fn parties(
-    reader: &mut Reader<'_>,
-    caller: &Caller,
-    input: &ThreadStart,
-) -> Result<Parties, ChatError> {
+fn parties(caller: &Caller, input: &ThreadStart) -> Result<Parties, ChatError> {
     let subject = &input.subject;
     let mut problems = Problems::default();
     let mut vendor = match subject.subject_type {
@@ -216,29 +243,37 @@ fn parties(
         problems.finish()?;
         return Err(Refusal::NotAllowed.into());
     };
-    problems.finish()?;
-
-    let mut problems = Problems::default();
-    if reader.user(&customer)?.is_none() {
-        problems.add("/customer_id", "there is no such user; PUT /v1/users/{id} first");
-    }
-    if let Some(vendor) = &vendor
-        && reader.vendor(vendor)?.is_none()
-    {
-        let pointer =
-            if subject.subject_type == SubjectType::Vendor { "/subject/id" } else { "/vendor_id" };
-        problems.add(pointer, "there is no such vendor; PUT /v1/vendors/{id} first");
-    }
     let peer = (subject.subject_type == SubjectType::User).then(|| subject.id.clone());
-    if let Some(peer) = &peer {
-        if *peer == customer {
-            problems.add("/subject/id", "must be another user");
-        } else if reader.user(peer)?.is_none() {
-            problems.add("/subject/id", "there is no such user; PUT /v1/users/{id} first");
-        }
+    if peer.as_ref() == Some(&customer) {
+        problems.add("/subject/id", "must be another user");
     }
     problems.finish()?;
     Ok(Parties { customer, vendor, peer })
+}
+
+/// Refuses people and vendors that the shop has not mirrored.
+fn require_known(
+    reader: &mut Reader<'_>,
+    input: &ThreadStart,
+    parties: &Parties,
+) -> Result<(), ChatError> {
+    let mut problems = Problems::default();
+    if reader.user(&parties.customer)?.is_none() {
+        problems.add("/customer_id", "there is no such user; PUT /v1/users/{id} first");
+    }
+    if let Some(vendor) = &parties.vendor
+        && reader.vendor(vendor)?.is_none()
+    {
+        let is_subject = input.subject.subject_type == SubjectType::Vendor;
+        let pointer = if is_subject { "/subject/id" } else { "/vendor_id" };
+        problems.add(pointer, "there is no such vendor; PUT /v1/vendors/{id} first");
+    }
+    if let Some(peer) = &parties.peer
+        && reader.user(peer)?.is_none()
+    {
+        problems.add("/subject/id", "there is no such user; PUT /v1/users/{id} first");
+    }
+    problems.finish()
 }
 
 /// Who the customer of a person's thread is, and, for a vendor's admin, which vendor.
@@ -260,8 +295,10 @@ fn customer_for(
             let Some(customer) = input.customer_id.clone().filter(|id| !is_own(id)) else {
                 return Ok(Some(user.id.clone()));
             };
-            let asked = vendor.get_or_insert_with(|| user.vendor_id.clone().unwrap_or_default());
-            if user.vendor_id.as_ref() != Some(asked) {
+            let has_vendor =
+                !matches!(input.subject.subject_type, SubjectType::User | SubjectType::Support);
+            *vendor = vendor.take().or_else(|| user.vendor_id.clone());
+            if !has_vendor || *vendor != user.vendor_id {
                 return Err(Refusal::NotAllowed.into());
             }
             Ok(Some(customer))
@@ -273,15 +310,24 @@ fn customer_for(
     }
 }
 
-/// A browser may say freely that it wants to talk with a vendor or with support. That an order or a product is
-/// the customer's, who somebody is, what things are called and where they are: for that the shop has to stand.
+/// The subject of a browser's unsigned support thread: one at a time for each customer.
+const SUPPORT_ID: &str = "support";
+
+/// A browser may say freely that its user wants to talk with a vendor or with support. That an order or a product is the
+/// customer's, who somebody is, what things are called and where they are: for that the shop has to stand.
 fn require_signature(
+    user: &User,
     input: &ThreadStart,
     parties: &Parties,
     keys: &[String],
 ) -> Result<(), ChatError> {
     let subject = &input.subject;
-    let free = matches!(subject.subject_type, SubjectType::Vendor | SubjectType::Support)
+    let free = match subject.subject_type {
+        SubjectType::Vendor => true,
+        SubjectType::Support => subject.id == SUPPORT_ID,
+        SubjectType::Product | SubjectType::Order | SubjectType::User => false,
+    } && parties.customer == user.id
+        && input.storefront_id.is_none()
         && subject.title.is_none()
         && subject.url.is_none()
         && subject.image_url.is_none();
@@ -290,7 +336,8 @@ fn require_signature(
     };
     let signature = hex::decode(signature).map_err(|_| Refusal::SubjectSignatureWrong)?;
     let signed_with = |key: &String| {
-        signature_mac(key, subject, &parties.customer, parties.vendor.as_deref())
+        let (vendor, storefront) = (parties.vendor.as_deref(), input.storefront_id.as_deref());
+        signature_mac(key, subject, &parties.customer, vendor, storefront)
             .is_some_and(|mac| mac.verify_slice(&signature).is_ok())
     };
     if keys.iter().any(signed_with) { Ok(()) } else { Err(Refusal::SubjectSignatureWrong.into()) }

@@ -21,6 +21,7 @@ const MAX_BATCH: usize = 500;
 /// How far the caller has read.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"up_to": 42}))]
 pub struct ReadUpTo {
     /// The last message that was read.
     #[schema(example = 42, minimum = 1)]
@@ -29,6 +30,7 @@ pub struct ReadUpTo {
 
 /// What is left in one thread.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"unread_count": 0}))]
 pub struct UnreadCount {
     /// Messages of others that the caller has not read.
     #[schema(example = 0)]
@@ -37,6 +39,7 @@ pub struct UnreadCount {
 
 /// What is left in all threads.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"total": 3, "threads": [{"id": 12, "unread_count": 3}]}))]
 pub struct Unread {
     /// Of all threads together.
     #[schema(example = 3)]
@@ -59,6 +62,7 @@ pub struct ThreadUnread {
 /// Whose badges the shop's backend wants.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"user_ids": ["7", "8"]}))]
 pub struct UnreadBatch {
     /// At most 500 users.
     #[schema(example = json!(["7", "8"]), max_items = 500)]
@@ -67,6 +71,7 @@ pub struct UnreadBatch {
 
 /// The badges.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"counts": {"7": 3, "8": 0}}))]
 pub struct UnreadCounts {
     /// Unread messages by user; a user who is not known has none.
     #[schema(example = json!({"7": 3, "8": 0}))]
@@ -82,11 +87,18 @@ pub(crate) fn raise(
     author: &str,
     activity: i64,
 ) -> Result<(), ChatError> {
-    let mut readers = addressing::readers(writer, participants)?;
-    readers.retain(|reader| reader != author);
+    let readers = addressing::readers(writer, participants)?;
     let states = writer.read_states_of(&readers, thread.id)?;
     for reader in readers {
         let state = states.iter().find(|state| state.reader_id == reader);
+        if reader == author {
+            // Nothing new to read, but what is unread here has moved to the top of the list, too.
+            if let Some(state) = state.filter(|state| state.unread_activity.is_some()) {
+                let moved = ReadState { unread_activity: Some(activity), ..state.clone() };
+                writer.save_read_state(&moved, true)?;
+            }
+            continue;
+        }
         let (mut state, exists) = match state {
             Some(state) => (state.clone(), true),
             None => (ReadState::new(&reader, thread.id), false),

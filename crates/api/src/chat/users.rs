@@ -12,9 +12,17 @@ use super::views::UserView;
 use super::{Caller, ChatError, Context, Credentials, Refusal, addressing, rights};
 use crate::store::{Cause, Id, NewEvent, Reader, Role, User, UserFields, Writer};
 
+/// The most profiles of one user.
+const MAX_PROFILES: usize = 50;
+
 /// What the shop says of a user; replaces what it said before.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(
+    example = json!({
+        "role": "customer", "name": "Anna", "email": "anna@example.com", "locale": "en"
+    })
+)]
 pub struct UserInput {
     /// What the user is to the shop.
     pub role: Role,
@@ -46,9 +54,14 @@ pub struct UserInput {
 /// What changes of a user; absent fields stay as they are, null empties one.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(example = json!({"name": "Anna B.", "phone": null}))]
 #[expect(clippy::option_option, reason = "absent and null differ")]
 pub struct UserPatch {
+    #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub role: Option<Role>,
+    #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub name: Option<String>,
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
@@ -65,9 +78,24 @@ pub struct UserPatch {
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     pub vendor_id: Option<Option<String>>,
+    #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub root: Option<bool>,
+    #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub manage_messages: Option<bool>,
+    #[serde(deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     pub profiles: Option<Vec<String>>,
+}
+
+/// Takes a field that may be absent but not null.
+fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Wraps a field that is there, so that null differs from absent.
@@ -83,6 +111,7 @@ where
 /// How long a token is to live.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(example = json!({"ttl_seconds": 3600}))]
 pub struct TokenRequest {
     /// Seconds, at most 3600.
     #[schema(default = 3600, minimum = 1, maximum = 3600)]
@@ -232,6 +261,9 @@ fn check(reader: &mut Reader<'_>, input: &UserInput) -> Result<(), ChatError> {
     problems.url("/avatar_url", input.avatar_url.as_deref());
     problems.optional_line("/phone", input.phone.as_deref());
     problems.optional_line("/locale", input.locale.as_deref());
+    if input.profiles.len() > MAX_PROFILES {
+        problems.add("/profiles", format!("must not be more than {MAX_PROFILES}"));
+    }
     for (index, profile) in input.profiles.iter().enumerate() {
         problems.line(&format!("/profiles/{index}"), profile);
     }

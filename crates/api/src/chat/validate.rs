@@ -78,8 +78,17 @@ impl Problems {
 
     /// The text of a message.
     pub(crate) fn text(&mut self, pointer: &str, text: &str) {
-        if text.trim().is_empty() {
+        // What cannot be seen is nothing that could be read.
+        let unseen = |c: char| {
+            c.is_whitespace()
+                || c.is_control()
+                || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+        };
+        if text.chars().all(unseen) {
             self.add(pointer, "must not be empty");
+        }
+        if text.contains('\0') {
+            self.add(pointer, "must not contain the character NUL");
         }
         let chars = text.chars().count();
         if chars > MAX_TEXT_CHARS {

@@ -11,6 +11,7 @@ use crate::store::{Reader, VendorFields, VendorStatus, Writer};
 /// What the shop says of a vendor; replaces what it said before.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Kiln & Clay", "status": "active", "plan_includes_messaging": true}))]
 pub struct VendorInput {
     /// Its name.
     #[schema(example = "Kiln & Clay")]

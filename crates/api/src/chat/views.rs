@@ -14,21 +14,25 @@ use crate::store::{
 
 /// A person as others see it: no address, no phone number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"id": "7", "role": "customer", "name": "Anna", "avatar_url": null}))]
 pub struct PersonView {
     /// The shop's id.
     #[schema(example = "7")]
     pub id: String,
     /// What the person is to the shop.
+    #[schema(required = true)]
     pub role: Option<Role>,
     /// The name.
     #[schema(example = "Anna")]
     pub name: String,
     /// The picture.
+    #[schema(required = true)]
     pub avatar_url: Option<String>,
 }
 
 /// A vendor as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"id": "3", "name": "Kiln & Clay", "avatar_url": null}))]
 pub struct VendorBrief {
     /// The shop's id.
     #[schema(example = "3")]
@@ -37,11 +41,21 @@ pub struct VendorBrief {
     #[schema(example = "Kiln & Clay")]
     pub name: String,
     /// The logo.
+    #[schema(required = true)]
     pub avatar_url: Option<String>,
 }
 
 /// One entry of a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(
+    example = json!({
+        "id": 42, "thread_id": 12,
+        "author": {"id": "7", "role": "customer", "name": "Anna", "avatar_url": null},
+        "text": "Is it dishwasher-safe?", "flagged": false, "attachments": [], "reply_to": null,
+        "client_id": "3f0c9a52-6d2b-4b0e-9f55-0a1a52a7c9d1",
+        "created_at": "2026-03-01T09:30:00.000Z", "edited_at": null, "deleted_at": null, "read_at": null
+    })
+)]
 pub struct MessageView {
     /// Its number; within a thread in the order of writing.
     #[schema(example = 42)]
@@ -56,30 +70,42 @@ pub struct MessageView {
     pub text: String,
     /// Whether something was found in it (R11); told to the vendor and the staff, false for others; absent in events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub flagged: Option<bool>,
     /// What is attached.
     #[schema(value_type = Vec<Object>)]
     pub attachments: Vec<serde_json::Value>,
     /// The message it answers.
+    #[schema(required = true)]
     pub reply_to: Option<Id>,
     /// The sender's own id of it.
+    #[schema(required = true)]
     pub client_id: Option<String>,
     /// When it was written.
     #[serde(with = "chaffer_shared::time")]
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     #[serde(with = "chaffer_shared::time::option")]
+    #[schema(required = true)]
     pub edited_at: Option<DateTime<Utc>>,
     /// When it was taken back.
     #[serde(with = "chaffer_shared::time::option")]
+    #[schema(required = true)]
     pub deleted_at: Option<DateTime<Utc>>,
     /// When the other side read it.
     #[serde(with = "chaffer_shared::time::option")]
+    #[schema(required = true)]
     pub read_at: Option<DateTime<Utc>>,
 }
 
 /// What a thread is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(
+    example = json!({
+        "type": "product", "id": "1042", "title": "Stoneware mug",
+        "url": "https://shop.example/p/1042", "image_url": null
+    })
+)]
 pub struct SubjectView {
     /// What kind of thing.
     #[serde(rename = "type")]
@@ -88,16 +114,24 @@ pub struct SubjectView {
     #[schema(example = "1042")]
     pub id: String,
     /// What it is called.
-    #[schema(example = "Stoneware mug")]
+    #[schema(required = true, example = "Stoneware mug")]
     pub title: Option<String>,
     /// Where it is shown.
+    #[schema(required = true)]
     pub url: Option<String>,
     /// How it looks.
+    #[schema(required = true)]
     pub image_url: Option<String>,
 }
 
 /// One participant of a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(
+    example = json!({
+        "kind": "user", "id": "7", "name": "Anna", "avatar_url": null, "side": "customer",
+        "role": "customer", "joined_at": "2026-03-01T09:30:00.000Z", "last_read_message_id": 42
+    })
+)]
 pub struct ParticipantView {
     /// What `id` is an id of.
     pub kind: ParticipantKind,
@@ -106,6 +140,7 @@ pub struct ParticipantView {
     /// The name.
     pub name: String,
     /// The picture.
+    #[schema(required = true)]
     pub avatar_url: Option<String>,
     /// Which side of the conversation.
     pub side: Side,
@@ -120,6 +155,20 @@ pub struct ParticipantView {
 
 /// One conversation. Its id is the ticket number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(
+    example = json!({
+        "id": 12,
+        "subject": {
+            "type": "product", "id": "1042", "title": "Stoneware mug",
+            "url": "https://shop.example/p/1042", "image_url": null
+        },
+        "customer": {"id": "7", "role": "customer", "name": "Anna", "avatar_url": null},
+        "vendor": {"id": "3", "name": "Kiln & Clay", "avatar_url": null},
+        "storefront_id": null, "status": "open", "last_message": null,
+        "unread_count": 0, "flagged": false,
+        "created_at": "2026-03-01T09:30:00.000Z", "updated_at": "2026-03-01T09:30:00.000Z"
+    })
+)]
 pub struct ThreadView {
     /// The ticket number.
     #[schema(example = 12)]
@@ -127,24 +176,31 @@ pub struct ThreadView {
     /// What it is about.
     pub subject: SubjectView,
     /// The one who asks.
+    #[schema(required = true)]
     pub customer: Option<PersonView>,
     /// The vendor, if it is with one.
+    #[schema(required = true)]
     pub vendor: Option<VendorBrief>,
     /// Which of the shop's storefronts.
+    #[schema(required = true)]
     pub storefront_id: Option<String>,
     /// Whether it goes on.
     pub status: ThreadStatus,
     /// The last message.
+    #[schema(required = true)]
     pub last_message: Option<MessageView>,
     /// Messages of others that the caller has not read; absent in events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub unread_count: Option<i64>,
     /// Whether one of its messages is flagged (R11); told to the vendor and the staff, false for others; absent in
     /// events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub flagged: Option<bool>,
     /// Who takes part; in the answer about one thread only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub participants: Option<Vec<ParticipantView>>,
     /// When it was started.
     #[serde(with = "chaffer_shared::time")]
@@ -156,16 +212,29 @@ pub struct ThreadView {
 
 /// A user as the shop's backend and the user itself see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(
+    example = json!({
+        "id": "7", "role": "customer", "name": "Anna", "email": "anna@example.com",
+        "avatar_url": null, "phone": null, "locale": "en", "vendor_id": null,
+        "root": false, "manage_messages": false, "profiles": [],
+        "created_at": "2026-03-01T09:30:00.000Z", "updated_at": "2026-03-01T09:30:00.000Z"
+    })
+)]
 pub struct UserView {
     #[schema(example = "7")]
     pub id: String,
     pub role: Role,
     #[schema(example = "Anna")]
     pub name: String,
+    #[schema(required = true)]
     pub email: Option<String>,
+    #[schema(required = true)]
     pub avatar_url: Option<String>,
+    #[schema(required = true)]
     pub phone: Option<String>,
+    #[schema(required = true)]
     pub locale: Option<String>,
+    #[schema(required = true)]
     pub vendor_id: Option<String>,
     pub root: bool,
     pub manage_messages: bool,
@@ -178,6 +247,13 @@ pub struct UserView {
 
 /// A vendor as the shop's backend sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(
+    example = json!({
+        "id": "3", "name": "Kiln & Clay", "status": "active", "plan_includes_messaging": true,
+        "avatar_url": null,
+        "created_at": "2026-03-01T09:30:00.000Z", "updated_at": "2026-03-01T09:30:00.000Z"
+    })
+)]
 pub struct VendorView {
     #[schema(example = "3")]
     pub id: String,
@@ -185,6 +261,7 @@ pub struct VendorView {
     pub name: String,
     pub status: VendorStatus,
     pub plan_includes_messaging: bool,
+    #[schema(required = true)]
     pub avatar_url: Option<String>,
     #[serde(with = "chaffer_shared::time")]
     pub created_at: DateTime<Utc>,

@@ -92,10 +92,9 @@ pub(super) async fn session(
         url: None,
         image_url: None,
     };
-    let signature =
-        state.config.keys.shop.first().and_then(|key| {
-            subject_signature(key, &subject, demo::CUSTOMER_ID, Some(demo::VENDOR_ID))
-        });
+    let signature = state.config.keys.shop.first().and_then(|key| {
+        subject_signature(key, &subject, demo::CUSTOMER_ID, Some(demo::VENDOR_ID), None)
+    });
     Ok(HttpResponse::Created().json(Session {
         token: super::sign(&state, &claims)?,
         expires_at: claims.expires_at(),

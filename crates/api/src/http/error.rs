@@ -18,6 +18,13 @@ const RETRY_AFTER_SECONDS: &str = "1";
 
 /// An error as programs and people read it (RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(
+    example = json!({
+        "type": "urn:chaffer:problem:thread_not_found", "title": "Not Found", "status": 404,
+        "detail": "There is no such thread.", "code": "thread_not_found",
+        "request_id": "9f2c61d0a4b8e7f35c1d2e3f4a5b6c7d"
+    })
+)]
 pub struct Problem {
     /// A name of the kind of problem.
     #[serde(rename = "type")]
@@ -37,6 +44,9 @@ pub struct Problem {
     pub code: String,
     /// The id under which the logs know this call.
     pub request_id: String,
+    /// What the path can do, of a 405 (RFC 9110, section 15.5.6).
+    #[serde(skip)]
+    pub allow: Option<String>,
     /// The bad fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -59,6 +69,7 @@ impl Problem {
             detail: detail.into(),
             code: code.to_owned(),
             request_id: String::new(),
+            allow: None,
             errors: Vec::new(),
         }
     }
@@ -147,6 +158,9 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
+        if let Some(allow) = &self.allow {
+            answer.insert_header((header::ALLOW, allow.as_str()));
+        }
         // The middleware writes the body, when it knows the request's id.
         let mut answer = answer.finish();
         answer.extensions_mut().insert(self.clone());
@@ -170,6 +184,11 @@ pub(super) fn write_body(
             return answer;
         }
         None if status.is_server_error() => Problem::internal(),
+        None if request.headers().contains_key(header::ORIGIN) => Problem::new(
+            status,
+            "origin_not_allowed",
+            "Pages of this origin may not make this call; api.allowed_origins lists those that may.",
+        ),
         None => Problem::new(status, "bad_request", "The request cannot be read."),
     };
     problem.request_id = RequestId::of(request);
@@ -181,20 +200,31 @@ pub(super) fn write_body(
     answer
 }
 
+/// The answer to a path or query that is no text once it is decoded.
+pub(super) fn not_text() -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "malformed_url",
+        "The path and the query must be percent-encoded UTF-8.",
+    )
+}
+
 fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path; see /docs.")
 }
 
 /// The answer to a path that is none of ours, or to a method that a path of ours does not have.
 pub(super) async fn no_such_call(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let problem = if super::openapi::has_path(request.path()) {
-        Problem::new(
+    let methods = super::openapi::methods_of(request.path());
+    let problem = if methods.is_empty() {
+        not_found()
+    } else {
+        let problem = Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "This path has no such method; see /docs.",
-        )
-    } else {
-        not_found()
+        );
+        Problem { allow: Some(methods.join(", ")), ..problem }
     };
     std::future::ready(Err(problem)).await
 }

@@ -2,6 +2,7 @@
 //! in full, and says which field it is.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -14,14 +15,18 @@ use futures_util::StreamExt;
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::Problem;
 use super::middleware::RequestId;
 use super::{Shared, State};
+use crate::chat::object::Object;
 use crate::chat::{Context, Credentials, FieldError, IdempotencyKey, Refusal, api_keys};
 
 /// The longest body, in bytes: a message of 10,000 characters with every one escaped, and room to spare.
 const MAX_BODY_BYTES: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `Idempotency-Key`, in bytes.
 const MAX_KEY_BYTES: usize = 200;
 const ACTING_USER: &str = "chaffer-user";
@@ -90,15 +95,16 @@ fn with_api_key(request: &HttpRequest, state: &State, key: &str) -> Result<Crede
 fn client_address(request: &HttpRequest, proxies: &[IpNet]) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
     let mut address = peer;
-    let forwarded = request.headers().get_all("x-forwarded-for");
-    let values: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
-    let list = values.join(",");
-    for entry in list.rsplit(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+    let headers: Vec<_> = request.headers().get_all("x-forwarded-for").collect();
+    // Bytes, not text: whoever stands left of the entry that counts must not be able to make it unreadable.
+    let entries =
+        headers.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    for entry in entries {
         if !contains(proxies, address) {
             break;
         }
         // An entry that is no address ends the trust: nobody is behind it.
-        address = parse_address(entry)?;
+        address = parse_address(std::str::from_utf8(entry).ok()?.trim())?;
     }
     Some(address)
 }
@@ -172,7 +178,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
                 return Err(too_large());
             }
             let mut bytes = actix_web::web::BytesMut::new();
-            while let Some(chunk) = payload.next().await {
+            let deadline = Instant::now() + BODY_TIMEOUT;
+            while let Some(chunk) =
+                timeout_at(deadline, payload.next()).await.map_err(|_| too_slow())?
+            {
                 let chunk = chunk.map_err(|error| malformed(&error.to_string()))?;
                 if bytes.len() + chunk.len() > MAX_BODY_BYTES {
                     return Err(too_large());
@@ -199,6 +208,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     }
 }
 
+fn too_slow() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "request_timeout",
+        format!("The body did not arrive within {} seconds.", BODY_TIMEOUT.as_secs()),
+    )
+}
+
 fn too_large() -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -213,21 +230,22 @@ fn malformed(detail: &str) -> Problem {
 
 fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let mut pointer = pointer(error.path());
-        let inner = error.into_inner();
-        let message = inner.to_string();
-        if inner.is_data() {
-            if let Some(missing) = missing_field(&message) {
-                pointer = format!("{pointer}/{missing}");
+    let value: Object<T> =
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let mut pointer = pointer(error.path());
+            let inner = error.into_inner();
+            let message = inner.to_string();
+            if inner.is_data() {
+                if let Some(missing) = missing_field(&message) {
+                    pointer = format!("{pointer}/{missing}");
+                }
+                Problem::invalid(vec![FieldError::body(pointer, without_place(&message))])
+            } else {
+                malformed(&message)
             }
-            Problem::invalid(vec![FieldError::body(pointer, without_place(&message))])
-        } else {
-            malformed(&message)
-        }
-    })?;
+        })?;
     deserializer.end().map_err(|error| malformed(&error.to_string()))?;
-    Ok(value)
+    Ok(value.0)
 }
 
 /// The field that serde misses: it names the object that should have it, not the field itself.
@@ -283,7 +301,8 @@ pub(super) fn page_length(limit: Option<i64>) -> Result<i64, Problem> {
 
 /// A thread's number in the path. A text that is no number is no thread.
 pub(super) fn thread_id(text: &str) -> Result<i64, Problem> {
-    text.parse().map_err(|_| Refusal::ThreadNotFound.into())
+    let id = text.parse().ok().filter(|id: &i64| id.to_string() == text);
+    id.ok_or_else(|| Refusal::ThreadNotFound.into())
 }
 
 #[cfg(test)]
@@ -319,6 +338,17 @@ mod tests {
             Some("6.6.6.6")
         );
         assert_eq!(address("127.0.0.1", &["1.1.1.1"], &[]).as_deref(), Some("127.0.0.1"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_the_address_behind_them() {
+        let value = actix_web::http::header::HeaderValue::from_bytes(b"\xff, 6.6.6.6").unwrap();
+        let request = TestRequest::default()
+            .peer_addr("127.0.0.1:1000".parse().unwrap())
+            .append_header(("X-Forwarded-For", value))
+            .to_http_request();
+        let proxies = ["127.0.0.1/32".parse().unwrap()];
+        assert_eq!(client_address(&request, &proxies), Some("6.6.6.6".parse().unwrap()));
     }
 
     #[test]

@@ -17,12 +17,42 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The daemon lives.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"status": "ok", "version": "0.1.0"}))]
 pub(super) struct Health {
     /// Always `ok`.
     #[schema(example = "ok")]
     status: &'static str,
     /// The version of this build.
     version: &'static str,
+}
+
+/// One thing that the daemon needs: the shape of [`Check`], whose crate knows nothing of OpenAPI.
+#[derive(ToSchema)]
+#[schema(as = Check)]
+#[expect(dead_code, reason = "only its description is used")]
+struct CheckShape {
+    /// What is checked.
+    #[schema(example = "database")]
+    name: String,
+    /// Whether it works.
+    ok: bool,
+    /// What was seen, and, when it fails, what to do.
+    #[schema(example = "answers")]
+    detail: String,
+}
+
+/// Whether the daemon can do its work: the shape of [`Readiness`].
+#[derive(ToSchema)]
+#[schema(
+    as = Readiness,
+    example = json!({"ready": true, "checks": [{"name": "database", "ok": true, "detail": "answers"}]})
+)]
+#[expect(dead_code, reason = "only its description is used")]
+struct ReadinessShape {
+    /// Whether it can.
+    ready: bool,
+    /// Each thing that it needs.
+    checks: Vec<CheckShape>,
 }
 
 /// Whether the daemon lives.
@@ -34,7 +64,7 @@ pub(super) async fn healthz() -> Json<Health> {
 }
 
 /// Whether it can do its work. Without the push daemon it can: messages are kept and told later.
-#[utoipa::path(tag = "about", security(()), responses((status = 200, body = Object, description = "Ready"), (status = 503, body = Object, description = "Not ready")))]
+#[utoipa::path(tag = "about", security(()), responses((status = 200, body = ReadinessShape, description = "Ready"), (status = 503, body = ReadinessShape, description = "Not ready")))]
 #[get("/readyz")]
 pub(super) async fn readyz(state: Shared) -> HttpResponse {
     let database = timeout(PATIENCE, state.store.read(|reader| reader.last_event())).await;

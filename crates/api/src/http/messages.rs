@@ -82,6 +82,7 @@ pub(super) async fn list_messages(
 /// Writes a message. Sent again with the same `client_id` it is the same message.
 #[utoipa::path(
     tag = "messages",
+    request_body = MessageDraft,
     params(("id" = i64, Path, description = "The ticket number"), super::CallHeaders),
     responses((status = 200, body = MessageView, description = "Written before, with this client_id"), (status = 201, body = MessageView, description = "Written"), Errors, BodyErrors),
 )]

@@ -4,7 +4,9 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpRequest};
+use actix_web::{HttpMessage, HttpRequest, ResponseError};
+use percent_encoding::percent_decode_str;
+use tracing::Instrument;
 
 use super::error;
 
@@ -43,9 +45,17 @@ pub async fn observe(
     request.extensions_mut().insert(RequestId(id.clone()));
     let started = std::time::Instant::now();
     let method = request.method().clone();
-    let answer = match next.call(request).await {
-        Ok(answer) => answer.map_into_boxed_body(),
-        Err(failure) => return Err(failure),
+    let is_text = request
+        .uri()
+        .path_and_query()
+        .is_none_or(|it| percent_decode_str(it.as_str()).decode_utf8().is_ok());
+    let answer = if is_text {
+        // Whatever the call logs stands under its id.
+        let call = next.call(request).instrument(tracing::info_span!("call", request_id = id));
+        call.await?.map_into_boxed_body()
+    } else {
+        // Two different ids must never become one by what cannot be decoded.
+        request.into_response(error::not_text().error_response())
     };
     let (request, answer) = answer.into_parts();
     let status = answer.status();

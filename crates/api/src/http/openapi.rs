@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use actix_web::web::{Bytes, Redirect};
 use actix_web::{App, HttpResponse, get};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{OpenApi, SecurityRequirement};
+use utoipa::openapi::{OpenApi, PathItem, SecurityRequirement};
 use utoipa::{IntoResponses, Modify, OpenApi as _};
 use utoipa_actix_web::AppExt;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -106,23 +106,37 @@ pub fn document() -> OpenApi {
     document
 }
 
-/// The document as it is served, and which paths it has: made once.
-static DOCUMENT: LazyLock<(Bytes, Vec<Vec<String>>)> = LazyLock::new(|| {
+/// The segments of a path, and its methods.
+type Route = (Vec<String>, Vec<&'static str>);
+
+/// The document as it is served, and the paths it has: made once.
+static DOCUMENT: LazyLock<(Bytes, Vec<Route>)> = LazyLock::new(|| {
     let document = document();
     let json = serde_json::to_vec(&document).unwrap_or_default();
-    let segments = |path: &String| path.split('/').map(str::to_owned).collect();
-    (json.into(), document.paths.paths.keys().map(segments).collect())
+    let route = |(path, item): (&String, &PathItem)| {
+        let methods = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("PATCH", &item.patch),
+            ("DELETE", &item.delete),
+        ];
+        let there = methods.iter().filter(|(_, operation)| operation.is_some());
+        (path.split('/').map(str::to_owned).collect(), there.map(|(name, _)| *name).collect())
+    };
+    (json.into(), document.paths.paths.iter().map(route).collect())
 });
 
-/// Whether a path is that of a call, whatever the method.
-pub(super) fn has_path(path: &str) -> bool {
+/// The methods of a path; none when it is no call's.
+pub(super) fn methods_of(path: &str) -> &'static [&'static str] {
     let segments: Vec<&str> = path.split('/').collect();
-    DOCUMENT.1.iter().any(|known| {
+    let matches = |known: &[String]| {
         known.len() == segments.len()
             && known.iter().zip(&segments).all(|(known, segment)| {
                 known == segment || (known.starts_with('{') && !segment.is_empty())
             })
-    })
+    };
+    DOCUMENT.1.iter().find(|(known, _)| matches(known)).map_or(&[], |(_, methods)| methods)
 }
 
 /// The OpenAPI document.

@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Json;
 use chaffer_shared::health::{Presence, UserPresence};
 use chaffer_shared::token::{Grant, MAX_TTL_SECONDS};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -25,11 +26,31 @@ struct PresenceQuery {
     user_ids: String,
 }
 
+/// Whether one user is connected: the shape of [`UserPresence`], whose crate knows nothing of OpenAPI.
+#[derive(ToSchema)]
+#[schema(as = UserPresence)]
+#[expect(dead_code, reason = "only its description is used")]
+struct UserPresenceShape {
+    /// The shop's id of the user.
+    user_id: String,
+    /// Whether at least one socket of the user is open.
+    online: bool,
+    /// When the last socket closed; null while online, or when the push daemon has not seen the user.
+    #[schema(required = true)]
+    last_seen_at: Option<DateTime<Utc>>,
+}
+
 /// Who is there.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(
+    example = json!({
+        "users": [{"user_id": "7", "online": false, "last_seen_at": "2026-03-01T09:30:00.000Z"}],
+        "grant": "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VycyI6WyI3Il19.c2lnbmF0dXJl"
+    })
+)]
 pub(super) struct PresenceAnswer {
     /// Of those asked for, the ones the caller may know of.
-    #[schema(value_type = Vec<Object>, example = json!([{"user_id": "7", "online": true, "last_seen_at": null}]))]
+    #[schema(value_type = Vec<UserPresenceShape>)]
     users: Vec<UserPresence>,
     /// What the socket's `watch` takes.
     grant: String,

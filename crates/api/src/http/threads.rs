@@ -2,7 +2,7 @@
 
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse, get, post};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -46,6 +46,7 @@ struct ListQuery {
 /// Starts a thread, or goes on with the open one that the customer has for this subject.
 #[utoipa::path(
     tag = "threads",
+    request_body = ThreadStart,
     params(super::CallHeaders),
     responses((status = 200, body = ThreadView, description = "The open thread, with the message appended"), (status = 201, body = ThreadView, description = "A new thread"), Errors, BodyErrors),
 )]
@@ -86,7 +87,12 @@ pub(super) async fn list_threads(
     let below = below.map_err(|_| {
         Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
     })?;
-    let naive = |at: Option<DateTime<Utc>>| at.map(|at| at.naive_utc());
+    let naive = |name: &str, at: Option<DateTime<Utc>>| {
+        // What both databases can hold.
+        let known = at.is_none_or(|at| (1..=9999).contains(&at.year()));
+        let problem = || FieldError::parameter(name, "must be in the years 1 to 9999");
+        if known { Ok(at.map(|at| at.naive_utc())) } else { Err(Problem::invalid(vec![problem()])) }
+    };
     let filter = ThreadFilter {
         unread: None,
         flagged: query.flagged,
@@ -94,8 +100,8 @@ pub(super) async fn list_threads(
         customer_id: query.customer_id,
         subject_type: query.subject_type,
         status: query.status,
-        created_after: naive(query.created_after),
-        created_before: naive(query.created_before),
+        created_after: naive("created_after", query.created_after)?,
+        created_before: naive("created_before", query.created_before)?,
         below,
     };
     let unread = query.unread;

@@ -12,6 +12,7 @@ use crate::chat::unread::{self, ReadUpTo, Unread, UnreadBatch, UnreadCount, Unre
 /// Notes how far the caller has read a thread. Never goes back.
 #[utoipa::path(
     tag = "unread",
+    request_body = ReadUpTo,
     params(("id" = i64, Path, description = "The ticket number"), super::ActingUser),
     responses((status = 200, body = UnreadCount), Errors, BodyErrors),
 )]
@@ -47,6 +48,7 @@ pub(super) async fn get_unread(state: Shared, sender: Sender) -> Result<Json<Unr
 /// The badges of several users, for the shop's pages.
 #[utoipa::path(
     tag = "unread",
+    request_body = UnreadBatch,
     responses((status = 200, body = UnreadCounts), Errors, BodyErrors),
 )]
 #[post("/v1/unread/batch")]

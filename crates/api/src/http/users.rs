@@ -16,6 +16,12 @@ use crate::chat::views::UserView;
 
 /// A user's token.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(
+    example = json!({
+        "token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
+        "expires_at": "2026-03-01T10:30:00.000Z", "websocket_url": "wss://shop.example/ws"
+    })
+)]
 pub(super) struct Token {
     /// What the browser sends as `Authorization: Bearer`, and to the socket.
     token: String,
@@ -30,7 +36,8 @@ pub(super) struct Token {
 /// Mirrors a user of the shop; replaces all fields.
 #[utoipa::path(
     tag = "users",
-    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128)),
+    request_body = UserInput,
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128), super::ActingUser),
     responses((status = 200, body = UserView, description = "Changed"), (status = 201, body = UserView, description = "New"), Errors, BodyErrors),
 )]
 #[put("/v1/users/{id}")]
@@ -52,7 +59,8 @@ pub(super) async fn put_user(
 /// Changes some fields of a user.
 #[utoipa::path(
     tag = "users",
-    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128)),
+    request_body = UserPatch,
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128), super::ActingUser),
     responses((status = 200, body = UserView), Errors, BodyErrors),
 )]
 #[patch("/v1/users/{id}")]
@@ -75,7 +83,7 @@ pub(super) async fn patch_user(
 /// One user, as the shop mirrored it.
 #[utoipa::path(
     tag = "users",
-    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128)),
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128), super::ActingUser),
     responses((status = 200, body = UserView), Errors),
 )]
 #[get("/v1/users/{id}")]
@@ -90,7 +98,8 @@ pub(super) async fn get_user(
 /// A short-lived token for a user's browser. Not kept, so it takes no `Idempotency-Key`.
 #[utoipa::path(
     tag = "users",
-    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128)),
+    request_body = TokenRequest,
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128), super::ActingUser),
     responses((status = 201, body = Token), Errors, BodyErrors),
 )]
 #[post("/v1/users/{id}/tokens")]

@@ -13,7 +13,8 @@ use crate::chat::views::VendorView;
 /// Mirrors a vendor of the shop; replaces all fields.
 #[utoipa::path(
     tag = "vendors",
-    params(("id" = String, Path, description = "The shop's id of the vendor", max_length = 128)),
+    request_body = VendorInput,
+    params(("id" = String, Path, description = "The shop's id of the vendor", max_length = 128), super::ActingUser),
     responses((status = 200, body = VendorView, description = "Changed"), (status = 201, body = VendorView, description = "New"), Errors, BodyErrors),
 )]
 #[put("/v1/vendors/{id}")]
@@ -35,7 +36,7 @@ pub(super) async fn put_vendor(
 /// One vendor, as the shop mirrored it.
 #[utoipa::path(
     tag = "vendors",
-    params(("id" = String, Path, description = "The shop's id of the vendor", max_length = 128)),
+    params(("id" = String, Path, description = "The shop's id of the vendor", max_length = 128), super::ActingUser),
     responses((status = 200, body = VendorView), Errors),
 )]
 #[get("/v1/vendors/{id}")]

@@ -129,7 +129,11 @@ impl<T: Transport> Publisher<T> {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => {
+                    // What the last calls stored is told before the end.
+                    self.publish_after(position).await?;
+                    return Ok(());
+                }
                 commit = commits.recv() => match commit {
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {
                         // One look serves all commits so far.

@@ -11,6 +11,9 @@ use super::connection::{Database, on_backend};
 use super::schema::{counters, event_topics, events};
 use super::{Id, Reader, StoreError, Timestamp, Writer};
 
+/// Rows of one insert: SQLite takes 32,766 values a statement, and a row has eight.
+const INSERT_ROWS: usize = 500;
+
 /// What an event is about. Its data is the message, or else the stored data, or else the thread, as they are
 /// when the event is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -144,7 +147,7 @@ impl StoredEvent {
         }
     }
 
-    /// Stores what a group of writes emitted: two statements, however many events.
+    /// Stores what a group of writes emitted, many rows a statement.
     pub(super) fn insert_all(database: &mut Database, pending: &[Self]) -> QueryResult<()> {
         if pending.is_empty() {
             return Ok(());
@@ -159,8 +162,12 @@ impl StoredEvent {
             })
             .collect();
         on_backend!(database, connection => {
-            diesel::insert_into(events::table).values(&rows).execute(connection)?;
-            diesel::insert_into(event_topics::table).values(&by_topic).execute(connection)?;
+            for rows in rows.chunks(INSERT_ROWS) {
+                diesel::insert_into(events::table).values(rows).execute(connection)?;
+            }
+            for rows in by_topic.chunks(INSERT_ROWS) {
+                diesel::insert_into(event_topics::table).values(rows).execute(connection)?;
+            }
             Ok(())
         })
     }

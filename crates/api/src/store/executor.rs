@@ -19,6 +19,8 @@ use super::{DatabaseUrl, StoreError};
 
 /// How many jobs share one commit at the most: a bound on how long the first one waits for the others.
 const GROUP_LIMIT: usize = 128;
+/// With how many events a group ends early, for the same reason: a message to a vendor with many admins has one each.
+const EVENT_LIMIT: usize = 1000;
 /// How often a group is run again after a conflict or a lost connection.
 const GROUP_ATTEMPTS: u32 = 5;
 /// Commits that a slow listener may be behind before it is told that it missed some.
@@ -372,15 +374,18 @@ impl WriterThread {
     }
 
     fn run(&mut self, mut group: Vec<Box<dyn WriteJob>>) {
-        for attempt in 1.. {
+        let mut attempt = 1;
+        while !group.is_empty() {
             let tried = catch_unwind(AssertUnwindSafe(|| self.try_group(&mut group)));
             let error = match tried {
-                Ok(Ok(commit)) => {
+                Ok(Ok((done, commit))) => {
                     if let Some(commit) = commit {
                         // An error means that nobody listens.
                         let _ = self.commits.send(commit);
                     }
-                    return group.into_iter().for_each(Answer::answer);
+                    group.drain(..done).for_each(Answer::answer);
+                    attempt = 1;
+                    continue;
                 }
                 Ok(Err(error)) => error,
                 Err(_) => {
@@ -402,10 +407,15 @@ impl WriterThread {
             }
             tracing::debug!(%error, attempt, "a group of writes is run again");
             std::thread::sleep(Duration::from_millis(5) * attempt);
+            attempt += 1;
         }
     }
 
-    fn try_group(&mut self, group: &mut [Box<dyn WriteJob>]) -> Result<Option<Commit>, GroupError> {
+    /// Commits the first jobs of a group, in most cases all of them; tells how many.
+    fn try_group(
+        &mut self,
+        group: &mut [Box<dyn WriteJob>],
+    ) -> Result<(usize, Option<Commit>), GroupError> {
         let database = match &mut self.connection {
             Some(database) => database,
             None => self.connection.insert(self.url.connect(Use::Writing)?),
@@ -414,7 +424,12 @@ impl WriterThread {
         let mut counters = Counters::lock(database)?;
         let before_group = counters;
         let mut pending = Vec::new();
+        let mut done = 0;
         for job in group {
+            if pending.len() >= EVENT_LIMIT {
+                break;
+            }
+            done += 1;
             let (before, kept) = (counters, pending.len());
             database.begin()?;
             let mut writer = Writer::new(database, &mut counters, &mut pending);
@@ -431,8 +446,9 @@ impl WriterThread {
         StoredEvent::insert_all(database, &pending)?;
         counters.save(database, &before_group)?;
         database.commit().map_err(|error| GroupError::Commit(error.into()))?;
-        Ok((!pending.is_empty()).then(|| Commit {
+        let commit = (!pending.is_empty()).then(|| Commit {
             topics: pending.iter().flat_map(|event| event.topics.iter().cloned()).collect(),
-        }))
+        });
+        Ok((done, commit))
     }
 }

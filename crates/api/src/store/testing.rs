@@ -177,6 +177,9 @@ impl Fresh {
         self.database
             .batch_execute("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON")
             .unwrap();
+        // Whether values are written into the log is decided when a statement is prepared, and this connection has
+        // prepared some.
+        self.database = self.url.connect(Use::Writing).unwrap();
         job(self);
         self.database.batch_execute("SET GLOBAL general_log = OFF").unwrap();
         let Database::Mysql(connection) = &mut self.database else { return Vec::new() };

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 
 use super::schema::{participants, read_states, threads};
 use super::text_enum::text_enum;
-use super::{Id, ParticipantKind, Reader, StoreError, Timestamp, Writer};
+use super::{Id, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
 
 text_enum! {
     /// What a thread is about.
@@ -96,15 +96,17 @@ pub struct ThreadFilter {
 
 diesel::alias!(participants as others: Others);
 
-/// Whether this participant is in the thread: a point look-up in the primary key. A macro, since the type of
+/// Whether this participant is in the thread, on that side: a point look-up in the primary key. A macro, since the type of
 /// the condition has no name that can be written.
 macro_rules! has_participant {
-    ($kind:expr, $id:expr) => {
+    ($kind:expr, $side:expr, $id:expr) => {
         exists(
             others
                 .filter(others.field(participants::thread_id).eq(threads::id))
                 .filter(others.field(participants::kind).eq($kind))
-                .filter(others.field(participants::participant_id).eq($id)),
+                .filter(others.field(participants::participant_id).eq($id))
+                .filter(others.field(participants::side).eq($side))
+                .filter(others.field(participants::left_at).is_null()),
         )
     };
 }
@@ -143,10 +145,10 @@ macro_rules! filtered {
             query = query.filter(threads::created_at.lt(before));
         }
         if let Some(vendor) = &filter.vendor_id {
-            query = query.filter(has_participant!(ParticipantKind::Vendor, vendor));
+            query = query.filter(has_participant!(ParticipantKind::Vendor, Side::Vendor, vendor));
         }
         if let Some(customer) = &filter.customer_id {
-            query = query.filter(has_participant!(ParticipantKind::User, customer));
+            query = query.filter(has_participant!(ParticipantKind::User, Side::Customer, customer));
         }
         query
     }};

@@ -1,0 +1,213 @@
+//! Tests of rules that need a store, on each database: what went wrong once, or is easier to bring about here than over HTTP.
+
+use crate::chat::messages::{self, MessageDraft};
+use crate::chat::threads::{self, SubjectInput, ThreadStart};
+use crate::chat::users::{self, UserInput};
+use crate::chat::vendors::{self, VendorInput};
+use crate::chat::{ChatError, Context, Credentials, Refusal, api_keys, events};
+use crate::store::testing::{Fresh, databases};
+use crate::store::{ApiKey, Role, Store, SubjectType, ThreadFilter, VendorStatus};
+
+const KEY: &str = "key";
+
+fn context() -> Context {
+    Context { now: chaffer_shared::time::now(), request_id: "test".into() }
+}
+
+/// The shop's backend, speaking for a user.
+fn acting(user: &str) -> Credentials {
+    Credentials::ApiKey {
+        hash: api_keys::hash(KEY),
+        trusted_address: true,
+        acting_user: Some(user.to_owned()),
+    }
+}
+
+/// A user's browser.
+fn browser(fresh: &mut Fresh, user: &str) -> Credentials {
+    let user = fresh.read(|reader| reader.user(user)).unwrap().unwrap();
+    Credentials::Token(Box::new(users::claims(&user, "jti", context().now, 60)))
+}
+
+fn about(subject_type: SubjectType, id: &str) -> ThreadStart {
+    ThreadStart {
+        subject: SubjectInput {
+            subject_type,
+            id: id.into(),
+            title: None,
+            url: None,
+            image_url: None,
+        },
+        customer_id: None,
+        vendor_id: None,
+        storefront_id: None,
+        message: None,
+        subject_signature: None,
+    }
+}
+
+fn draft(text: &str) -> MessageDraft {
+    MessageDraft {
+        text: text.into(),
+        attachment_ids: vec![],
+        reply_to: None,
+        client_id: Some(text.into()),
+    }
+}
+
+/// Two customers and a vendor with so many admins.
+fn shop(fresh: &mut Fresh, admins: usize) {
+    let person = |role, vendor: Option<&str>| UserInput {
+        role,
+        name: "Somebody".into(),
+        email: None,
+        avatar_url: None,
+        phone: None,
+        locale: None,
+        vendor_id: vendor.map(str::to_owned),
+        root: false,
+        manage_messages: false,
+        profiles: vec![],
+    };
+    let vendor = VendorInput {
+        name: "Kiln & Clay".into(),
+        status: VendorStatus::Active,
+        plan_includes_messaging: true,
+        avatar_url: None,
+    };
+    fresh
+        .write(|writer| {
+            writer.insert_api_key(&ApiKey {
+                hash: api_keys::hash(KEY),
+                name: "test".into(),
+                created_at: context().timestamp(),
+                revoked_at: None,
+            })?;
+            vendors::save(writer, &context(), "v", &vendor)?;
+            for customer in ["c", "d"] {
+                users::save(writer, &context(), customer, &person(Role::Customer, None))?;
+            }
+            for admin in 0..admins {
+                let input = person(Role::VendorAdmin, Some("v"));
+                users::save(writer, &context(), &format!("a{admin}"), &input)?;
+            }
+            Ok::<_, ChatError>(())
+        })
+        .unwrap();
+}
+
+fn start(fresh: &mut Fresh, caller: &Credentials, input: &ThreadStart) -> Result<i64, ChatError> {
+    fresh
+        .write(|writer| threads::start(writer, caller, &context(), None, &[], input))
+        .map(|(thread, _)| thread.id)
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, ChatError>) -> Refusal {
+    match result {
+        Err(ChatError::Refused(refusal)) => refusal,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn many_events_in_one_commit_do_not_make_it_fail() {
+    for mut fresh in databases() {
+        shop(&mut fresh, 150);
+        let thread = start(&mut fresh, &acting("c"), &about(SubjectType::Vendor, "v")).unwrap();
+        let store = Store::open(&fresh.url, 1, 100).unwrap();
+        let posts = (0..40).map(|number| {
+            let draft = draft(&format!("message {number}"));
+            store.write(move |writer| {
+                messages::post(writer, &acting("c"), &context(), None, thread, &draft)
+            })
+        });
+        for (number, post) in futures_util::future::join_all(posts).await.into_iter().enumerate() {
+            assert!(post.is_ok(), "{}: message {number}: {post:?}", fresh.url);
+        }
+        let admin = fresh.read(|reader| reader.user("a149")).unwrap().unwrap();
+        assert_eq!(admin.unread_total, 40);
+    }
+}
+
+#[test]
+fn the_pages_of_unread_threads_come_to_an_end() {
+    for mut fresh in databases() {
+        shop(&mut fresh, 1);
+        let mut started = Vec::new();
+        for product in ["p1", "p2", "p3"] {
+            let input =
+                ThreadStart { vendor_id: Some("v".into()), ..about(SubjectType::Product, product) };
+            let thread = start(&mut fresh, &acting("c"), &input).unwrap();
+            say(&mut fresh, "c", thread, product);
+            started.push(thread);
+        }
+        // Answers without having read: the thread moves to the top and stays unread.
+        say(&mut fresh, "a0", started[1], "an answer");
+        let (mut seen, mut below) = (Vec::new(), None);
+        for _ in 0..10 {
+            let filter = ThreadFilter { below, ..ThreadFilter::default() };
+            let page = fresh
+                .read(|reader| threads::list(reader, &acting("a0"), &filter, Some(true), 1))
+                .unwrap();
+            seen.extend(page.threads.iter().map(|thread| thread.id));
+            match page.next_cursor {
+                Some(cursor) => below = cursor.parse().ok(),
+                None => break,
+            }
+        }
+        assert_eq!(seen, [started[1], started[2], started[0]], "{}", fresh.url);
+    }
+}
+
+fn say(fresh: &mut Fresh, who: &str, thread: i64, text: &str) {
+    fresh
+        .write(|writer| {
+            messages::post(writer, &acting(who), &context(), None, thread, &draft(text))
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_browser_brings_nobody_into_a_thread_without_the_shops_word() {
+    for mut fresh in databases() {
+        shop(&mut fresh, 1);
+        let vendor_admin = browser(&mut fresh, "a0");
+        let customer = browser(&mut fresh, "c");
+        let with = |customer: &str, input: ThreadStart| ThreadStart {
+            customer_id: Some(customer.into()),
+            ..input
+        };
+        // Somebody who is there and somebody who is not get the same answer.
+        for wanted in ["d", "nobody"] {
+            let input = with(wanted, about(SubjectType::Vendor, "v"));
+            assert_eq!(
+                refusal(start(&mut fresh, &vendor_admin, &input)),
+                Refusal::SubjectSignatureRequired
+            );
+            let input = with(wanted, about(SubjectType::Support, "support"));
+            assert_eq!(refusal(start(&mut fresh, &vendor_admin, &input)), Refusal::NotAllowed);
+            let input = about(SubjectType::User, wanted);
+            assert_eq!(
+                refusal(start(&mut fresh, &customer, &input)),
+                Refusal::SubjectSignatureRequired
+            );
+        }
+        // As many support threads as one can invent names for: no.
+        let input = about(SubjectType::Support, "fake order 1");
+        assert_eq!(
+            refusal(start(&mut fresh, &customer, &input)),
+            Refusal::SubjectSignatureRequired
+        );
+        assert!(start(&mut fresh, &customer, &about(SubjectType::Support, "support")).is_ok());
+        assert!(start(&mut fresh, &customer, &about(SubjectType::Vendor, "v")).is_ok());
+    }
+}
+
+#[test]
+fn a_cursor_from_the_end_of_time_has_expired() {
+    for mut fresh in databases() {
+        shop(&mut fresh, 0);
+        let feed = fresh.read(|reader| events::feed(reader, &acting("c"), Some(i64::MAX), 10));
+        assert_eq!(refusal(feed), Refusal::CursorExpired);
+    }
+}

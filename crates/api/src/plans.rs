@@ -12,6 +12,8 @@ use crate::store::{ApiKey, Role, SubjectType, ThreadFilter, ThreadStatus, Vendor
 const VENDORS: usize = 10;
 const CUSTOMERS: usize = 60;
 const MESSAGES: usize = 6;
+/// People and vendors who only stand there, so that it does not pay to read all of them.
+const OTHERS: usize = 600;
 const KEY: &str = "key";
 
 fn context() -> Context {
@@ -57,7 +59,7 @@ fn fill(fresh: &mut Fresh) {
                 created_at: context().timestamp(),
                 revoked_at: None,
             })?;
-            for vendor in 0..VENDORS {
+            for vendor in 0..VENDORS + OTHERS {
                 let input = VendorInput {
                     name: format!("Vendor {vendor}"),
                     status: VendorStatus::Active,
@@ -83,9 +85,12 @@ fn fill(fresh: &mut Fresh) {
                 let input = person(Role::VendorAdmin, Some(format!("v{vendor}")));
                 users::save(writer, &context(), &format!("a{vendor}"), &input)?;
             }
-            for customer in 0..CUSTOMERS {
+            for customer in 0..CUSTOMERS + OTHERS {
                 let id = format!("c{customer}");
                 users::save(writer, &context(), &id, &person(Role::Customer, None))?;
+                if customer >= CUSTOMERS {
+                    continue;
+                }
                 for vendor in 0..VENDORS {
                     let input = start_of(format!("p{vendor}"), format!("v{vendor}"));
                     let (thread, _) =

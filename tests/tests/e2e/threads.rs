@@ -84,8 +84,13 @@ async fn r1_a_browser_needs_the_shops_signature_for_an_order(scene: &Scene) -> R
     // A vendor's page and support need none.
     let vendor = json!({"subject": {"type": "vendor", "id": "v1"}, "vendor_id": "v1"});
     cast.buyer.post("/v1/threads", vendor).await?.expect(201)?;
-    let support = json!({"subject": {"type": "support", "id": "help"}});
+    let support = json!({"subject": {"type": "support", "id": "support"}});
     cast.buyer.post("/v1/threads", support).await?.expect(201)?;
+    // But no more of them than one, and in no invented name.
+    let other = json!({"subject": {"type": "support", "id": "urgent"}});
+    cast.buyer.post("/v1/threads", other).await?.refused(403, "subject_signature_required")?;
+    let titled = json!({"subject": {"type": "support", "id": "support", "title": "You won"}});
+    cast.buyer.post("/v1/threads", titled).await?.refused(403, "subject_signature_required")?;
     Ok(())
 }
 
@@ -220,7 +225,7 @@ async fn o_support_threads_are_the_operators(scene: &Scene) -> Result<()> {
     let product = cast.thread("p1").await?;
     let helper = cast.helper.listen().await?;
     let subject =
-        json!({"subject": {"type": "support", "id": "help"}, "message": {"text": "help!"}});
+        json!({"subject": {"type": "support", "id": "support"}, "message": {"text": "help!"}});
     let thread = id_of(&cast.buyer.post("/v1/threads", subject).await?.expect(201)?)?;
     helper.hears("message.created", |data| data["thread_id"] == thread).await?;
     let list = cast.helper.get("/v1/threads").await?.expect(200)?;

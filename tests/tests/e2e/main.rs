@@ -28,6 +28,7 @@ mod cast;
 mod chaos;
 mod demo;
 mod deployment;
+mod document;
 mod feed;
 mod history;
 mod operations;

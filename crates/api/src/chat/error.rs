@@ -34,6 +34,7 @@ impl JobError for ChatError {
 
 /// One bad field.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(example = json!({"pointer": "/text", "detail": "must not be empty"}))]
 pub struct FieldError {
     /// Where in the body it is, as a JSON pointer (RFC 6901); absent for a parameter.
     #[serde(skip_serializing_if = "Option::is_none")]

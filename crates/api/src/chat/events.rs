@@ -15,12 +15,14 @@ use crate::store::{Id, Reader, StoreError, StoredEvent, User};
 #[schema(
     example = json!({
         "id": 1207, "event": "thread.read", "at": "2026-03-01T09:30:00.000Z",
-        "data": {"thread_id": 12, "reader_id": "7", "up_to": 42}
+        "data": {
+            "thread_id": 12, "user_id": "7", "up_to": 42, "read_at": "2026-03-01T09:30:00.000Z"
+        }
     })
 )]
 pub struct EventView {
     /// Its number.
-    #[schema(example = 1207)]
+    #[schema(value_type = i64, example = 1207)]
     pub id: EventId,
     /// What happened, e.g. `message.created`.
     #[schema(example = "message.created")]
@@ -39,7 +41,7 @@ pub struct EventPage {
     /// In the order in which it happened.
     pub events: Vec<EventView>,
     /// The next `after`.
-    #[schema(example = 1207)]
+    #[schema(value_type = i64, example = 1207)]
     pub next_cursor: EventId,
 }
 

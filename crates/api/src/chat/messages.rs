@@ -31,8 +31,10 @@ pub struct MessageDraft {
     pub text: String,
     /// What is attached.
     #[serde(default)]
+    #[schema(value_type = Vec<i64>)]
     pub attachment_ids: Vec<Id>,
     /// The message of the same thread that this one answers.
+    #[schema(value_type = Option<i64>)]
     pub reply_to: Option<Id>,
     /// The sender's own id: sent again with it, the message is not written twice, ever.
     #[schema(example = "3f0c9a52-6d2b-4b0e-9f55-0a1a52a7c9d1", max_length = 200, min_length = 1)]

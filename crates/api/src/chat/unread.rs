@@ -24,7 +24,7 @@ const MAX_BATCH: usize = 500;
 #[schema(example = json!({"up_to": 42}))]
 pub struct ReadUpTo {
     /// The last message that was read.
-    #[schema(example = 42, minimum = 1)]
+    #[schema(value_type = i64, example = 42, minimum = 1)]
     pub up_to: Id,
 }
 
@@ -50,9 +50,10 @@ pub struct Unread {
 
 /// What is left in one thread of several.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"id": 12, "unread_count": 3}))]
 pub struct ThreadUnread {
     /// The thread.
-    #[schema(example = 12)]
+    #[schema(value_type = i64, example = 12)]
     pub id: Id,
     /// Messages of others that the caller has not read.
     #[schema(example = 3)]

@@ -58,10 +58,10 @@ pub struct VendorBrief {
 )]
 pub struct MessageView {
     /// Its number; within a thread in the order of writing.
-    #[schema(example = 42)]
+    #[schema(value_type = i64, example = 42)]
     pub id: Id,
     /// The thread.
-    #[schema(example = 12)]
+    #[schema(value_type = i64, example = 12)]
     pub thread_id: Id,
     /// Who wrote it.
     pub author: PersonView,
@@ -76,7 +76,7 @@ pub struct MessageView {
     #[schema(value_type = Vec<Object>)]
     pub attachments: Vec<serde_json::Value>,
     /// The message it answers.
-    #[schema(required = true)]
+    #[schema(value_type = Option<i64>, required = true)]
     pub reply_to: Option<Id>,
     /// The sender's own id of it.
     #[schema(required = true)]
@@ -150,6 +150,7 @@ pub struct ParticipantView {
     #[serde(with = "chaffer_shared::time")]
     pub joined_at: DateTime<Utc>,
     /// How far the participant has read; of a vendor, how far any of its admins has.
+    #[schema(value_type = i64)]
     pub last_read_message_id: Id,
 }
 
@@ -171,7 +172,7 @@ pub struct ParticipantView {
 )]
 pub struct ThreadView {
     /// The ticket number.
-    #[schema(example = 12)]
+    #[schema(value_type = i64, example = 12)]
     pub id: Id,
     /// What it is about.
     pub subject: SubjectView,

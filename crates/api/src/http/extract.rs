@@ -288,6 +288,11 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     }
 }
 
+/// Of a call that knows no parameters.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
 /// The length of a page: 30 unless asked, 100 at most.
 pub(super) fn page_length(limit: Option<i64>) -> Result<i64, Problem> {
     match limit {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::web::Json;
-use actix_web::{HttpResponse, get};
+use actix_web::{HttpResponse, route};
 use chaffer_shared::health::{Check, Readiness};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -28,7 +28,10 @@ pub(super) struct Health {
 
 /// One thing that the daemon needs: the shape of [`Check`], whose crate knows nothing of OpenAPI.
 #[derive(ToSchema)]
-#[schema(as = Check)]
+#[schema(
+    as = Check,
+    example = json!({"name": "database", "ok": true, "detail": "answers"})
+)]
 #[expect(dead_code, reason = "only its description is used")]
 struct CheckShape {
     /// What is checked.
@@ -56,16 +59,16 @@ struct ReadinessShape {
 }
 
 /// Whether the daemon lives.
-#[utoipa::path(tag = "about", security(()), responses((status = 200, body = Health)))]
-#[get("/healthz")]
+#[utoipa::path(get, path = "/healthz", tag = "about", security(()), responses((status = 200, body = Health)))]
+#[route("/healthz", method = "GET", method = "HEAD")]
 pub(super) async fn healthz() -> Json<Health> {
     let health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
     std::future::ready(Json(health)).await
 }
 
 /// Whether it can do its work. Without the push daemon it can: messages are kept and told later.
-#[utoipa::path(tag = "about", security(()), responses((status = 200, body = ReadinessShape, description = "Ready"), (status = 503, body = ReadinessShape, description = "Not ready")))]
-#[get("/readyz")]
+#[utoipa::path(get, path = "/readyz", tag = "about", security(()), responses((status = 200, body = ReadinessShape, description = "Ready"), (status = 503, body = ReadinessShape, description = "Not ready")))]
+#[route("/readyz", method = "GET", method = "HEAD")]
 pub(super) async fn readyz(state: Shared) -> HttpResponse {
     let database = timeout(PATIENCE, state.store.read(|reader| reader.last_event())).await;
     let (database_ok, database) = match database {

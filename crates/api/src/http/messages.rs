@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{Body, Query, Sender, context, page_length, thread_id};
+use super::extract::{Body, Nothing, Query, Sender, context, page_length, thread_id};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::FieldError;
@@ -91,6 +91,7 @@ pub(super) async fn post_message(
     state: Shared,
     request: HttpRequest,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
     body: Body<MessageDraft>,
 ) -> Result<HttpResponse, Problem> {

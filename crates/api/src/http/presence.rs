@@ -28,7 +28,10 @@ struct PresenceQuery {
 
 /// Whether one user is connected: the shape of [`UserPresence`], whose crate knows nothing of OpenAPI.
 #[derive(ToSchema)]
-#[schema(as = UserPresence)]
+#[schema(
+    as = UserPresence,
+    example = json!({"user_id": "7", "online": true, "last_seen_at": null})
+)]
 #[expect(dead_code, reason = "only its description is used")]
 struct UserPresenceShape {
     /// The shop's id of the user.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{Body, Query, Sender, context, page_length, thread_id};
+use super::extract::{Body, Nothing, Query, Sender, context, page_length, thread_id};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::FieldError;
@@ -55,6 +55,7 @@ pub(super) async fn create_thread(
     state: Shared,
     request: HttpRequest,
     sender: Sender,
+    _: Query<Nothing>,
     body: Body<ThreadStart>,
 ) -> Result<HttpResponse, Problem> {
     let context = context(&request);
@@ -123,6 +124,7 @@ pub(super) async fn list_threads(
 pub(super) async fn get_thread(
     state: Shared,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
 ) -> Result<Json<ThreadView>, Problem> {
     let id = thread_id(&id)?;
@@ -140,6 +142,7 @@ pub(super) async fn tell_typing(
     state: Shared,
     request: HttpRequest,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = thread_id(&id)?;

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, get, post};
 
 use super::Shared;
 use super::error::Problem;
-use super::extract::{Body, Sender, context, thread_id};
+use super::extract::{Body, Nothing, Query, Sender, context, thread_id};
 use super::openapi::{BodyErrors, Errors};
 use crate::chat::unread::{self, ReadUpTo, Unread, UnreadBatch, UnreadCount, UnreadCounts};
 
@@ -21,6 +21,7 @@ pub(super) async fn mark_read(
     state: Shared,
     request: HttpRequest,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
     body: Body<ReadUpTo>,
 ) -> Result<Json<UnreadCount>, Problem> {
@@ -41,7 +42,11 @@ pub(super) async fn mark_read(
     responses((status = 200, body = Unread), Errors),
 )]
 #[get("/v1/unread")]
-pub(super) async fn get_unread(state: Shared, sender: Sender) -> Result<Json<Unread>, Problem> {
+pub(super) async fn get_unread(
+    state: Shared,
+    sender: Sender,
+    _: Query<Nothing>,
+) -> Result<Json<Unread>, Problem> {
     Ok(Json(state.store.read(move |reader| unread::overview(reader, &sender.0)).await?))
 }
 
@@ -55,6 +60,7 @@ pub(super) async fn get_unread(state: Shared, sender: Sender) -> Result<Json<Unr
 pub(super) async fn get_unread_batch(
     state: Shared,
     sender: Sender,
+    _: Query<Nothing>,
     body: Body<UnreadBatch>,
 ) -> Result<Json<UnreadCounts>, Problem> {
     Ok(Json(state.store.read(move |reader| unread::batch(reader, &sender.0, &body.value)).await?))

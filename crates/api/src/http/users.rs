@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Problem;
-use super::extract::{Body, Sender, context};
+use super::extract::{Body, Nothing, Query, Sender, context};
 use super::middleware::random_id;
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
@@ -45,6 +45,7 @@ pub(super) async fn put_user(
     state: Shared,
     request: HttpRequest,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
     body: Body<UserInput>,
 ) -> Result<HttpResponse, Problem> {
@@ -68,6 +69,7 @@ pub(super) async fn patch_user(
     state: Shared,
     request: HttpRequest,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
     body: Body<UserPatch>,
 ) -> Result<Json<UserView>, Problem> {
@@ -90,6 +92,7 @@ pub(super) async fn patch_user(
 pub(super) async fn get_user(
     state: Shared,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
 ) -> Result<Json<UserView>, Problem> {
     Ok(Json(state.store.read(move |reader| users::get(reader, &sender.0, &id)).await?))
@@ -107,6 +110,7 @@ pub(super) async fn create_token(
     state: Shared,
     request: HttpRequest,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
     body: Body<TokenRequest>,
 ) -> Result<HttpResponse, Problem> {

@@ -4,7 +4,7 @@ use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse, get, put};
 
 use super::error::Problem;
-use super::extract::{Body, Sender, context};
+use super::extract::{Body, Nothing, Query, Sender, context};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::vendors::{self, VendorInput};
@@ -22,6 +22,7 @@ pub(super) async fn put_vendor(
     state: Shared,
     request: HttpRequest,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
     body: Body<VendorInput>,
 ) -> Result<HttpResponse, Problem> {
@@ -43,6 +44,7 @@ pub(super) async fn put_vendor(
 pub(super) async fn get_vendor(
     state: Shared,
     sender: Sender,
+    _: Query<Nothing>,
     id: Path<String>,
 ) -> Result<Json<VendorView>, Problem> {
     Ok(Json(state.store.read(move |reader| vendors::get(reader, &sender.0, &id)).await?))

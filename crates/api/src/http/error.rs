@@ -13,8 +13,9 @@ use super::middleware::RequestId;
 use crate::chat::{ChatError, FieldError, Refusal, RefusalKind};
 use crate::store::StoreError;
 
+const JSON: &str = "application/json";
 /// Seconds after which a call that was too much for the database may be tried again.
-const RETRY_AFTER_SECONDS: &str = "1";
+pub(super) const RETRY_AFTER_SECONDS: &str = "1";
 
 /// An error as programs and people read it (RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -178,9 +179,8 @@ pub(super) fn write_body(
     let mut problem = match known {
         Some(problem) => problem,
         None if status == StatusCode::NOT_FOUND => not_found(),
-        None if answer.headers().contains_key(header::CONTENT_TYPE)
-            && !status.is_server_error() =>
-        {
+        // A handler's own answer, as that of /readyz.
+        None if answer.headers().get(header::CONTENT_TYPE).is_some_and(|it| it == JSON) => {
             return answer;
         }
         None if status.is_server_error() => Problem::internal(),

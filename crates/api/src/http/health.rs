@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Json;
 use actix_web::{HttpResponse, route};
 use chaffer_shared::health::{Check, Readiness};
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::Shared;
+use super::error::RETRY_AFTER_SECONDS;
 use crate::store::StoreError;
 
 /// How long the database may take to say that it is there.
@@ -94,6 +96,8 @@ pub(super) async fn readyz(state: Shared) -> HttpResponse {
     if database_ok {
         HttpResponse::Ok().json(readiness)
     } else {
-        HttpResponse::ServiceUnavailable().content_type("application/json").json(readiness)
+        HttpResponse::ServiceUnavailable()
+            .insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS))
+            .json(readiness)
     }
 }

@@ -80,3 +80,49 @@ pub async fn observe(
     );
     Ok(ServiceResponse::new(request, answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
+    use actix_web::{App, HttpResponse, web};
+    use serde_json::{Value, json};
+
+    async fn answer(path: &str) -> (u16, String, Value) {
+        let not_ready =
+            || async { HttpResponse::ServiceUnavailable().json(json!({"ready": false})) };
+        let failing = || async { HttpResponse::InternalServerError().body("secret details") };
+        let app = App::new()
+            .wrap(from_fn(observe))
+            .route("/not-ready", web::get().to(not_ready))
+            .route("/failing", web::get().to(failing))
+            .default_service(web::to(error::no_such_call));
+        let service = init_service(app).await;
+        let request = TestRequest::with_uri(path).insert_header(("X-Request-Id", "mine"));
+        let answer = call_service(&service, request.to_request()).await;
+        let id = answer.headers().get(HEADER).unwrap().to_str().unwrap().to_owned();
+        (answer.status().as_u16(), id, read_body_json(answer).await)
+    }
+
+    #[actix_web::test]
+    async fn a_handlers_own_error_answer_is_left_as_it_is() {
+        let (status, id, body) = answer("/not-ready").await;
+        assert_eq!((status, id.as_str()), (503, "mine"));
+        assert_eq!(body, json!({"ready": false}));
+    }
+
+    #[actix_web::test]
+    async fn what_went_wrong_inside_is_not_told() {
+        let (status, _, body) = answer("/failing").await;
+        assert_eq!((status, body["code"].as_str()), (500, Some("internal_error")));
+        assert_eq!(body["request_id"], "mine");
+        assert!(!body.to_string().contains("secret"));
+    }
+
+    #[actix_web::test]
+    async fn a_path_that_is_no_text_is_refused() {
+        assert_eq!(answer("/v1/users/%ff").await.2["code"], "malformed_url");
+        assert_eq!(answer("/v1/users/%D0%B6/nothing").await.2["code"], "not_found");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::Text;
 
 use super::connection::{Database, Use, on_backend};
 use super::events::{Counters, StoredEvent};
@@ -165,13 +165,13 @@ impl Fresh {
         #[derive(QueryableByName)]
         #[diesel(check_for_backend(diesel::mysql::Mysql))]
         struct Step {
-            #[diesel(sql_type = Nullable<Text>)]
+            #[diesel(sql_type = diesel::sql_types::Nullable<Text>)]
             table: Option<String>,
-            #[diesel(sql_type = Nullable<Text>, column_name = "type")]
+            #[diesel(sql_type = diesel::sql_types::Nullable<Text>, column_name = "type")]
             access: Option<String>,
-            #[diesel(sql_type = Nullable<Text>)]
+            #[diesel(sql_type = diesel::sql_types::Nullable<Text>)]
             key: Option<String>,
-            #[diesel(sql_type = Nullable<Text>, column_name = "Extra")]
+            #[diesel(sql_type = diesel::sql_types::Nullable<Text>, column_name = "Extra")]
             extra: Option<String>,
         }
         self.database

@@ -7,13 +7,15 @@ use crate::chat::users::{self, UserInput};
 use crate::chat::vendors::{self, VendorInput};
 use crate::chat::{Context, Credentials, api_keys, events};
 use crate::store::testing::{Fresh, complaint, databases};
-use crate::store::{ApiKey, Role, SubjectType, ThreadFilter, ThreadStatus, VendorStatus};
+use crate::store::{ApiKey, Role, SubjectType, Thread, ThreadFilter, ThreadStatus, VendorStatus};
 
 const VENDORS: usize = 10;
 const CUSTOMERS: usize = 60;
 const MESSAGES: usize = 6;
 /// People and vendors who only stand there, so that it does not pay to read all of them.
 const OTHERS: usize = 600;
+/// Threads that only stand there, for the same reason.
+const OLD_THREADS: i64 = 6000;
 const KEY: &str = "key";
 
 fn context() -> Context {
@@ -84,6 +86,25 @@ fn fill(fresh: &mut Fresh) {
             for vendor in 0..VENDORS {
                 let input = person(Role::VendorAdmin, Some(format!("v{vendor}")));
                 users::save(writer, &context(), &format!("a{vendor}"), &input)?;
+            }
+            for age in 0..OLD_THREADS {
+                let thread = Thread {
+                    id: writer.next_thread_id(),
+                    subject_type: SubjectType::Product,
+                    subject_id: "old".into(),
+                    subject_title: Some("Something that was sold long ago".into()),
+                    subject_url: None,
+                    subject_image_url: None,
+                    storefront_id: None,
+                    status: ThreadStatus::Open,
+                    open_key: None,
+                    flagged: false,
+                    last_message_id: None,
+                    activity: -age,
+                    created_at: context().timestamp(),
+                    updated_at: context().timestamp(),
+                };
+                writer.insert_thread(&thread)?;
             }
             for customer in 0..CUSTOMERS + OTHERS {
                 let id = format!("c{customer}");

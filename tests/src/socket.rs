@@ -154,6 +154,19 @@ impl Socket {
         }
     }
 
+    /// The answer to what was just sent: the next frame that is no news. News may come at any moment.
+    ///
+    /// # Errors
+    /// When the socket ends instead, or it does not come in time.
+    pub async fn answer(&mut self) -> Result<Value> {
+        loop {
+            let frame = self.json().await?;
+            if frame["type"] != "event" && frame["type"] != "cursor" {
+                return Ok(frame);
+            }
+        }
+    }
+
     /// All frames up to the answer to a ping sent now, cursors left out: what was on its way before.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Tests: every query of the hot calls finds its rows by an index, in either database.
 
 use crate::chat::messages::{self, History, MessageDraft};
-use crate::chat::threads::{self, SubjectInput, ThreadStart};
+use crate::chat::starting::{self, SubjectInput, ThreadStart};
+use crate::chat::threads;
 use crate::chat::unread::{self, ReadUpTo};
 use crate::chat::users::{self, UserInput};
 use crate::chat::vendors::{self, VendorInput};
@@ -115,7 +116,7 @@ fn fill(fresh: &mut Fresh) {
                 for vendor in 0..VENDORS {
                     let input = start_of(format!("p{vendor}"), format!("v{vendor}"));
                     let (thread, _) =
-                        threads::start(writer, &acting(&id), &context(), None, &[], &input)?;
+                        starting::start(writer, &acting(&id), &context(), None, &[], &input)?;
                     for number in 0..MESSAGES {
                         let draft = draft(format!("{vendor}/{number}"));
                         let caller = acting(&id);

@@ -1,7 +1,8 @@
 //! Tests of rules that need a store, on each database: what went wrong once, or is easier to bring about here than over HTTP.
 
 use crate::chat::messages::{self, MessageDraft};
-use crate::chat::threads::{self, SubjectInput, ThreadStart};
+use crate::chat::starting::{self, SubjectInput, ThreadStart};
+use crate::chat::threads;
 use crate::chat::users::{self, UserInput};
 use crate::chat::vendors::{self, VendorInput};
 use crate::chat::{ChatError, Context, Credentials, Refusal, api_keys, events};
@@ -98,7 +99,7 @@ fn shop(fresh: &mut Fresh, admins: usize) {
 
 fn start(fresh: &mut Fresh, caller: &Credentials, input: &ThreadStart) -> Result<i64, ChatError> {
     fresh
-        .write(|writer| threads::start(writer, caller, &context(), None, &[], input))
+        .write(|writer| starting::start(writer, caller, &context(), None, &[], input))
         .map(|(thread, _)| thread.id)
 }
 

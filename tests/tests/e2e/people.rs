@@ -154,13 +154,13 @@ async fn a_refreshed_token_keeps_the_socket(scene: &Scene) -> Result<()> {
     let cast = Cast::new(scene).await?;
     let thread = cast.thread("p1").await?;
     let short =
-        cast.shop.post("/v1/users/buyer/tokens", json!({"ttl_seconds": 3})).await?.expect(201)?;
+        cast.shop.post("/v1/users/buyer/tokens", json!({"ttl_seconds": 8})).await?.expect(201)?;
     let ends: DateTime<Utc> = short["expires_at"].as_str().context("no expires_at")?.parse()?;
     let mut person = cast.buyer.clone();
     person.token = short["token"].as_str().context("no token")?.into();
     let (mut socket, _) = person.socket(None).await?;
     socket.send(&json!({"type": "refresh", "token": cast.buyer.token})).await?;
-    let refreshed = socket.json().await?;
+    let refreshed = socket.answer().await?;
     assert_eq!(refreshed["type"], "refreshed", "{refreshed}");
     ensure!(refreshed["expires_at"] != short["expires_at"], "{refreshed}");
     until("the first token has ended", async || Ok(Utc::now() > ends + TimeDelta::seconds(1)))
@@ -170,7 +170,7 @@ async fn a_refreshed_token_keeps_the_socket(scene: &Scene) -> Result<()> {
 
     let (mut other, _) = cast.outsider.socket(None).await?;
     other.send(&json!({"type": "refresh", "token": cast.buyer.token})).await?;
-    let frame = tokio::time::timeout(Duration::from_secs(10), other.json()).await?;
+    let frame = tokio::time::timeout(Duration::from_secs(10), other.answer()).await?;
     ensure!(
         frame.as_ref().is_ok_and(|frame| frame["type"] == "error")
             || frame.as_ref().is_err_and(|closed| closed.to_string().contains("44")),

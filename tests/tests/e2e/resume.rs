@@ -166,10 +166,10 @@ async fn the_socket_answers_pings_and_unknown_frames(scene: &Scene) -> Result<()
     ensure!(welcome["session"].is_string() && welcome["expires_at"].is_string(), "{welcome}");
     assert_eq!((&welcome["resume"], welcome["last"].is_i64()), (&json!("none"), true));
     socket.send(&json!({"type": "dance"})).await?;
-    let error = socket.json().await?;
+    let error = socket.answer().await?;
     assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("unknown_type")));
     socket.send(&json!({"type": "watch", "grant": "mine"})).await?;
-    assert_eq!(socket.json().await?["type"], "error");
+    assert_eq!(socket.answer().await?["type"], "error");
     assert_eq!(socket.pending().await?, Vec::<Value>::new(), "it is still open");
     Ok(())
 }

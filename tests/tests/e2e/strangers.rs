@@ -158,7 +158,7 @@ async fn hears_nothing(stranger: &mut Stranger) -> Result<()> {
     let (mut socket, _) = stranger.person.socket(None).await?;
     for grant in [json!("buyer"), json!(stranger.person.token), json!(["buyer"]), json!(null)] {
         socket.send(&json!({"type": "watch", "grant": grant})).await?;
-        let answer = socket.json().await?;
+        let answer = socket.answer().await?;
         ensure!(answer["type"] == "error", "watch {grant}: {answer}");
     }
     Ok(())

@@ -14,6 +14,7 @@ pub mod events;
 pub mod messages;
 pub mod object;
 pub mod presence;
+pub mod starting;
 pub mod threads;
 pub mod unread;
 pub mod users;
@@ -24,7 +25,7 @@ pub use caller::{Caller, Credentials};
 pub use error::{ChatError, FieldError, Refusal, RefusalKind};
 pub use idempotency::IdempotencyKey;
 pub(crate) use idempotency::once;
-pub use threads::subject_signature;
+pub use starting::subject_signature;
 
 use chrono::{DateTime, Utc};
 

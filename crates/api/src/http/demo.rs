@@ -10,7 +10,7 @@ use super::Shared;
 use super::error::Problem;
 use super::extract::{Body, context};
 use super::middleware::random_id;
-use crate::chat::threads::SubjectInput;
+use crate::chat::starting::SubjectInput;
 use crate::chat::{subject_signature, users};
 use crate::demo;
 use crate::store::StoreError;

@@ -11,7 +11,8 @@ use super::extract::{Body, Nothing, Query, Sender, context, page_length, thread_
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::FieldError;
-use crate::chat::threads::{self, ThreadPage, ThreadStart};
+use crate::chat::starting::{self, ThreadStart};
+use crate::chat::threads::{self, ThreadPage};
 use crate::chat::views::ThreadView;
 use crate::store::{SubjectType, ThreadFilter, ThreadStatus};
 
@@ -64,7 +65,7 @@ pub(super) async fn create_thread(
     let done = state
         .store
         .write(move |writer| {
-            threads::start(writer, &sender.0, &context, key.as_ref(), &shop_keys, &body.value)
+            starting::start(writer, &sender.0, &context, key.as_ref(), &shop_keys, &body.value)
         })
         .await?;
     Ok(answer(done))

@@ -98,6 +98,8 @@ impl Clients {
         match upgrade.protocol {
             Protocol::Native => connection.speak_native(upgrade.bearer, stop).await,
             Protocol::Wamp => connection.speak_wamp().await,
+            #[cfg(feature = "echo")]
+            Protocol::Echo => connection.echo().await,
         }
         Box::pin(connection.end()).await;
     }

@@ -7,6 +7,8 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[cfg(feature = "echo")]
+mod autobahn;
 mod native;
 mod presence;
 mod pusher;

@@ -1,6 +1,5 @@
 //! The pusher port: a test for each row of the table in protocols.md.
 
-use std::io::Write;
 use std::process::{Command, Stdio};
 
 use chaffer_push::metrics::{Dropped, Refused};
@@ -32,8 +31,7 @@ async fn legacy_events(daemon: &Daemon, count: u64) {
 fn pyzmq(script: &str, daemon: &Daemon) -> bool {
     let python = "/usr/bin/python3";
     let check = Command::new(python).args(["-c", "import zmq"]).stderr(Stdio::null()).status();
-    if !check.is_ok_and(|status| status.success()) {
-        let _ = writeln!(std::io::stderr(), "python3-zmq is not installed: libzmq is not tested");
+    if missing("python3-zmq", check.is_ok_and(|status| status.success())) {
         return false;
     }
     let head = format!("import zmq, os, time\naddress = 'tcp://{}'\n", daemon.pusher);

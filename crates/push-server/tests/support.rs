@@ -1,6 +1,7 @@
 //! A daemon in this process, a fake of the API's internal calls, pushers and clients.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,6 +48,16 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// Whether something that `scripts/test` installs is missing here. In CI that is a failure, not a reason to skip.
+pub fn missing(what: &str, is_there: bool) -> bool {
+    if !is_there {
+        let in_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty());
+        assert!(!in_ci, "{what} is not installed");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {what} is not installed; run scripts/test");
+    }
+    !is_there
 }
 
 pub fn link_keys() -> LinkKeys {

@@ -85,6 +85,7 @@ async fn breaches_of_rfc_6455_are_closed_with_their_code() {
     let mut raw = Raw::connect(daemon.websocket, "").await;
     raw.send(0x88, b"").await;
     assert_eq!(raw.rest().await, [0x88, 0]);
+    until("the end of the sockets", async || daemon.metrics.sockets.get() == 0).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chaffer_shared::time;
 use chaffer_shared::token::Bearer;
 use tokio::time::timeout;
@@ -26,7 +27,9 @@ const READ_BUFFER_BYTES: usize = 512;
 /// What a client sent.
 enum Said {
     Text(tungstenite::Utf8Bytes),
-    Binary,
+    Binary(
+        #[cfg_attr(not(feature = "echo"), expect(dead_code, reason = "no language has any"))] Bytes,
+    ),
 }
 
 /// One client.
@@ -34,6 +37,8 @@ pub(super) struct Connection<'c> {
     clients: &'c Clients,
     outlet: Arc<Outlet>,
     context: WebSocketContext,
+    /// What comes next is no longer WebSocket: tungstenite must not read on after an error.
+    broken: bool,
     seat: Seat,
 }
 
@@ -51,7 +56,7 @@ impl<'c> Connection<'c> {
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES));
         let context = WebSocketContext::from_partially_read(rest, Role::Server, Some(config));
-        Self { clients, outlet, context, seat }
+        Self { clients, outlet, context, broken: false, seat }
     }
 
     /// The next message; `None` when the connection is ending. May be dropped and called again.
@@ -64,7 +69,7 @@ impl<'c> Connection<'c> {
             }
             match self.context.read(&mut TungsteniteIo(&self.outlet)) {
                 Ok(tungstenite::Message::Text(text)) => return Some(Said::Text(text)),
-                Ok(tungstenite::Message::Binary(_)) => return Some(Said::Binary),
+                Ok(tungstenite::Message::Binary(bytes)) => return Some(Said::Binary(bytes)),
                 Ok(tungstenite::Message::Close(frame)) => {
                     self.outlet.answer_close(frame.map(|frame| frame.code.into()));
                     return None;
@@ -85,7 +90,8 @@ impl<'c> Connection<'c> {
         }
     }
 
-    fn fail(&self, error: &tungstenite::Error) {
+    fn fail(&mut self, error: &tungstenite::Error) {
+        self.broken = true;
         use tungstenite::Error::{Capacity, Protocol, Utf8};
         use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
         match error {
@@ -160,7 +166,7 @@ impl<'c> Connection<'c> {
     fn understand(&self, said: &Said) -> Option<native::Message> {
         let parsed = match said {
             Said::Text(text) => native::parse(text),
-            Said::Binary => Err(native::Problem::Malformed),
+            Said::Binary(_) => Err(native::Problem::Malformed),
         };
         match parsed {
             Ok(message) => Some(message),
@@ -227,8 +233,19 @@ impl<'c> Connection<'c> {
                     Ok(message) => Box::pin(self.obey(message, &mut prefixes)).await,
                     Err(error) => self.outlet.close(close_code::INVALID, &error.to_string()),
                 },
-                Said::Binary => self.outlet.close(close_code::UNSUPPORTED, "WAMP v1 is text"),
+                Said::Binary(_) => self.outlet.close(close_code::UNSUPPORTED, "WAMP v1 is text"),
             }
+        }
+    }
+
+    /// Says back what it hears, until the connection is ending: a language of tests.
+    #[cfg(feature = "echo")]
+    pub(super) async fn echo(&mut self) {
+        while let Some(said) = self.next().await {
+            self.outlet.send(&match said {
+                Said::Text(text) => super::frames::text(&[text.as_str()]),
+                Said::Binary(bytes) => super::frames::binary(&bytes),
+            });
         }
     }
 
@@ -268,14 +285,14 @@ impl<'c> Connection<'c> {
     /// Leaves the hub, sees the close frame out, and gives the peer a moment to close its side: closing the
     /// socket with bytes unread would reset it, and the close frame with it.
     pub(super) async fn end(self) {
-        let Self { outlet, mut context, seat, .. } = self;
+        let Self { outlet, mut context, broken, seat, .. } = self;
         drop(seat);
         if outlet.phase() == Phase::Aborted {
             return;
         }
         let farewell = async {
             outlet.flushed().await;
-            while outlet.phase() != Phase::Aborted {
+            while !broken && outlet.phase() != Phase::Aborted {
                 match context.read(&mut TungsteniteIo(&outlet)) {
                     Ok(tungstenite::Message::Close(_)) => return,
                     Ok(_) => {}

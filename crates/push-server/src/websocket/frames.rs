@@ -31,6 +31,8 @@ pub mod close_code {
 }
 
 const FINAL_TEXT: u8 = 0x81;
+#[cfg(feature = "echo")]
+const FINAL_BINARY: u8 = 0x82;
 const FINAL_CLOSE: u8 = 0x88;
 
 /// A ping without a payload.
@@ -42,9 +44,20 @@ const MAX_REASON_BYTES: usize = 123;
 /// A text message made of pieces.
 #[must_use]
 pub fn text(pieces: &[&str]) -> Bytes {
-    let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+    message(FINAL_TEXT, pieces)
+}
+
+/// A binary message.
+#[cfg(feature = "echo")]
+#[must_use]
+pub fn binary(payload: &[u8]) -> Bytes {
+    message(FINAL_BINARY, &[payload])
+}
+
+fn message<P: AsRef<[u8]>>(first: u8, pieces: &[P]) -> Bytes {
+    let length = pieces.iter().map(|piece| piece.as_ref().len()).sum::<usize>();
     let mut frame = BytesMut::with_capacity(length + 10);
-    frame.put_u8(FINAL_TEXT);
+    frame.put_u8(first);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ 0..=125), _) => frame.put_u8(short),
         (_, Ok(medium)) => {
@@ -56,7 +69,7 @@ pub fn text(pieces: &[&str]) -> Bytes {
             frame.put_u64(length as u64);
         }
     }
-    pieces.iter().for_each(|piece| frame.put_slice(piece.as_bytes()));
+    pieces.iter().for_each(|piece| frame.put_slice(piece.as_ref()));
     frame.freeze()
 }
 

@@ -21,6 +21,9 @@ pub enum Protocol {
     Native,
     /// `wamp`: WAMP v1.
     Wamp,
+    /// Path `/echo`, in builds for tests: what the Autobahn cases talk to.
+    #[cfg(feature = "echo")]
+    Echo,
 }
 
 /// A request that may become a WebSocket.
@@ -159,6 +162,8 @@ fn decide(head: &[u8], allowed_origins: &[String]) -> Result<Option<Upgrade>, Re
     } else {
         (Protocol::Native, headers.offers("chaffer.v1").then_some("chaffer.v1"))
     };
+    #[cfg(feature = "echo")]
+    let protocol = if request.path == Some("/echo") { Protocol::Echo } else { protocol };
     let name = name.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
     let accept = derive_accept_key(key.as_bytes());
     Ok(Some(Upgrade {

@@ -52,8 +52,13 @@ pub struct Published {
 pub enum Audience {
     /// Native sessions that hear one of the topics.
     Native(Vec<Topic>),
-    /// WAMP sessions that subscribed to the topic.
-    Legacy(String),
+    /// Sessions that subscribed to the topic; the frame is WAMP's.
+    Legacy {
+        /// The topic.
+        topic: String,
+        /// The message as it came, for native sessions: a part of the frame, so it costs nothing.
+        payload: Bytes,
+    },
 }
 
 impl Published {
@@ -71,12 +76,11 @@ impl Published {
     /// A legacy event; the payload has been found to be a JSON object.
     #[must_use]
     pub fn legacy(topic: String, payload: &str) -> Self {
-        Self {
-            id: None,
-            at: Utc::now(),
-            frame: wamp::event_frame(&topic, payload),
-            audience: Audience::Legacy(topic),
-        }
+        let frame = wamp::event_frame(&topic, payload);
+        // All but the bracket at the end.
+        let end = frame.len().saturating_sub(1);
+        let payload = frame.slice(end.saturating_sub(payload.len())..end);
+        Self { id: None, at: Utc::now(), frame, audience: Audience::Legacy { topic, payload } }
     }
 }
 
@@ -121,9 +125,9 @@ pub enum Command {
     Refresh(ConnectionId, Box<Claims>),
     /// A native client wants to hear of these users' coming and going, until a moment.
     Watch(ConnectionId, Vec<String>, DateTime<Utc>),
-    /// A WAMP client subscribes; the topic is one that it may hear.
+    /// A client subscribes to a legacy topic that it may hear.
     Subscribe(ConnectionId, String),
-    /// A WAMP client unsubscribes.
+    /// A client unsubscribes from a legacy topic.
     Unsubscribe(ConnectionId, String),
     /// A connection is over.
     Leave(ConnectionId),

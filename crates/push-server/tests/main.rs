@@ -9,6 +9,7 @@
 
 #[cfg(feature = "echo")]
 mod autobahn;
+mod interop;
 mod native;
 mod presence;
 mod pusher;

@@ -1,7 +1,5 @@
 //! The pusher port: a test for each row of the table in protocols.md.
 
-use std::process::{Command, Stdio};
-
 use chaffer_push::metrics::{Dropped, Refused};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,19 +23,6 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
 
 async fn legacy_events(daemon: &Daemon, count: u64) {
     until("the messages", async || daemon.metrics.legacy_events.get() == count).await;
-}
-
-/// Runs a script with Debian's python3-zmq (libzmq); false when it is not installed.
-fn pyzmq(script: &str, daemon: &Daemon) -> bool {
-    let python = "/usr/bin/python3";
-    let check = Command::new(python).args(["-c", "import zmq"]).stderr(Stdio::null()).status();
-    if missing("python3-zmq", check.is_ok_and(|status| status.success())) {
-        return false;
-    }
-    let head = format!("import zmq, os, time\naddress = 'tcp://{}'\n", daemon.pusher);
-    let status = Command::new(python).args(["-c", &(head + script)]).status().unwrap();
-    assert!(status.success());
-    true
 }
 
 #[tokio::test]
@@ -234,54 +219,4 @@ async fn the_crate_zeromq_pushes_here() {
         push.send(signed(&frame).into()).await.unwrap();
     }
     daemon.at(100).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn libzmq_pushes_here_with_heartbeats_on_and_stays() {
-    let daemon = Daemon::start().await;
-    let ran = tokio::task::block_in_place(|| {
-        pyzmq(
-            r#"
-push = zmq.Context().socket(zmq.PUSH)
-push.setsockopt(zmq.HEARTBEAT_IVL, 50)
-push.setsockopt(zmq.HEARTBEAT_TIMEOUT, 500)
-push.setsockopt(zmq.LINGER, 2000)
-push.connect(address)
-for n in range(1000):
-    push.send(b'{"category":"a","n":%d}' % n)
-time.sleep(1)
-push.send(b'{"category":"last"}')
-push.close()
-"#,
-            &daemon,
-        )
-    });
-    if ran {
-        legacy_events(&daemon, 1001).await;
-        assert_eq!(daemon.metrics.pushers_accepted.get(), 1, "it never had to reconnect");
-        until("the end of the peer", async || daemon.metrics.pushers.get() == 0).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn fifty_short_lived_libzmq_pushers_with_linger_100_all_arrive() {
-    let daemon = Daemon::start().await;
-    let ran = tokio::task::block_in_place(|| {
-        pyzmq(
-            r#"
-for n in range(50):
-    context = zmq.Context()
-    push = context.socket(zmq.PUSH)
-    push.setsockopt(zmq.LINGER, 100)
-    push.connect(address)
-    push.send(b'{"category":"a","n":%d}' % n)
-    push.close()
-    context.term()
-"#,
-            &daemon,
-        )
-    });
-    if ran {
-        legacy_events(&daemon, 50).await;
-    }
 }

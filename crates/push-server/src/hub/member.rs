@@ -37,6 +37,8 @@ pub(super) struct Native {
     pub(super) waits_since: Option<Start>,
     /// It claims to know of later events than we do, and the API is being asked.
     pub(super) doubted: bool,
+    /// The legacy topics that it subscribed to.
+    pub(super) legacy: Vec<String>,
 }
 
 /// Where a client's stream begins.
@@ -44,6 +46,16 @@ pub(super) struct Native {
 pub(super) enum Start {
     After(EventId),
     Since(DateTime<Utc>),
+}
+
+impl Session {
+    /// The legacy topics that it subscribed to.
+    pub(super) fn subscriptions(&mut self) -> &mut Vec<String> {
+        match self {
+            Self::Native(native) => &mut native.legacy,
+            Self::Legacy(topics) => topics,
+        }
+    }
 }
 
 impl Member {

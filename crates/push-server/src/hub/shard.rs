@@ -153,14 +153,20 @@ impl Shard {
                     }
                 }
             }
-            Audience::Legacy(topic) => {
+            Audience::Legacy { topic, payload } => {
                 if let Some(hearers) = self.legacy.get_mut(topic) {
                     hearers.events += 1;
                     deliveries += hearers.slots.len() as u64;
+                    // Most are old pages, so this frame is made for the first who needs it.
+                    let mut native = None;
                     for &slot in &hearers.slots {
-                        if let Some(member) = self.members.get(slot) {
-                            member.outlet.send(&event.frame);
-                        }
+                        let Some(member) = self.members.get(slot) else { continue };
+                        member.outlet.send(match member.session {
+                            Session::Legacy(_) => &event.frame,
+                            Session::Native(_) => native.get_or_insert_with(|| {
+                                native::legacy_frame(topic, event.at, payload)
+                            }),
+                        });
                     }
                 }
             }
@@ -180,8 +186,13 @@ impl Shard {
             return;
         }
         let welcome = |resume: Resume| native::welcome(&session, &claims, self.position, resume);
-        let mut native =
-            Native { claims: claims.clone(), told: 0, waits_since: None, doubted: false };
+        let mut native = Native {
+            claims: claims.clone(),
+            told: 0,
+            waits_since: None,
+            doubted: false,
+            legacy: Vec::new(),
+        };
         match (self.position, after) {
             (None, after) => {
                 // Nothing is known yet, so nothing can be promised: the client reads the feed, and gets the rest
@@ -349,15 +360,18 @@ impl Shard {
 
     fn subscribe(&mut self, id: ConnectionId, topic: String) {
         let Some(&slot) = self.slots.get(&id) else { return };
-        let Some(Member { session: Session::Legacy(topics), .. }) = self.members.get_mut(slot)
-        else {
+        let Some(Member { session, outlet, .. }) = self.members.get_mut(slot) else { return };
+        if session.subscriptions().len() >= wamp::MAX_TOPICS || topic.len() > wamp::MAX_TOPIC_BYTES
+        {
+            outlet.close(close_code::POLICY, "too many or too long topics");
             return;
-        };
-        if topics.len() >= wamp::MAX_TOPICS || topic.len() > wamp::MAX_TOPIC_BYTES {
-            if let Some(member) = self.members.get(slot) {
-                member.outlet.close(close_code::POLICY, "too many or too long topics");
-            }
-        } else if !topics.contains(&topic) {
+        }
+        // WAMP v1 knows no answer.
+        if matches!(session, Session::Native(_)) {
+            outlet.send(&native::subscribed(&topic, true));
+        }
+        let topics = session.subscriptions();
+        if !topics.contains(&topic) {
             enter(&mut self.legacy, &topic, slot);
             topics.push(topic);
         }
@@ -365,9 +379,11 @@ impl Shard {
 
     fn unsubscribe(&mut self, id: ConnectionId, topic: &str) {
         let Some(&slot) = self.slots.get(&id) else { return };
-        if let Some(Member { session: Session::Legacy(topics), .. }) = self.members.get_mut(slot) {
-            topics.retain(|subscribed| subscribed != topic);
-            exit(&mut self.legacy, topic, slot);
+        let Some(Member { session, outlet, .. }) = self.members.get_mut(slot) else { return };
+        session.subscriptions().retain(|subscribed| subscribed != topic);
+        exit(&mut self.legacy, topic, slot);
+        if matches!(session, Session::Native(_)) {
+            outlet.send(&native::subscribed(topic, false));
         }
     }
 
@@ -382,20 +398,18 @@ impl Shard {
 
     fn leave(&mut self, id: ConnectionId) {
         let Some(slot) = self.slots.remove(&id) else { return };
-        let Some(member) = self.members.try_remove(slot) else { return };
+        let Some(mut member) = self.members.try_remove(slot) else { return };
         self.metrics.sessions.decrement();
-        match member.session {
-            Session::Native(native) => {
-                for topic in &native.claims.topics {
-                    exit(&mut self.native, topic, slot);
-                }
-                self.presence.unwatch(id);
-                if native.claims.kind == Bearer::User {
-                    self.presence.leave(&native.claims.sub, Utc::now());
-                }
+        for topic in member.session.subscriptions() {
+            exit(&mut self.legacy, topic.as_str(), slot);
+        }
+        if let Session::Native(native) = member.session {
+            for topic in &native.claims.topics {
+                exit(&mut self.native, topic, slot);
             }
-            Session::Legacy(topics) => {
-                topics.iter().for_each(|topic| exit(&mut self.legacy, topic, slot));
+            self.presence.unwatch(id);
+            if native.claims.kind == Bearer::User {
+                self.presence.leave(&native.claims.sub, Utc::now());
             }
         }
     }
@@ -444,7 +458,7 @@ impl Shard {
 fn concerns(event: &Published, claims: &Claims) -> bool {
     match &event.audience {
         Audience::Native(topics) => topics.iter().any(|topic| claims.topics.contains(topic)),
-        Audience::Legacy(_) => false,
+        Audience::Legacy { .. } => false,
     }
 }
 

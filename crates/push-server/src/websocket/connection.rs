@@ -124,6 +124,16 @@ impl<'c> Connection<'c> {
             }
             native::Message::Refresh { token } => self.refresh(&token, identity).await,
             native::Message::Watch { grant } => self.watch(&grant, identity).await,
+            native::Message::Subscribe { topic } if self.may_hear(&topic) => {
+                self.tell(Command::Subscribe(self.seat.id, topic)).await;
+            }
+            native::Message::Subscribe { .. } => {
+                let detail = "the topic is not among push.legacy_topics";
+                self.outlet.send(&native::error("topic_not_allowed", detail));
+            }
+            native::Message::Unsubscribe { topic } => {
+                self.tell(Command::Unsubscribe(self.seat.id, topic)).await;
+            }
         }
     }
 
@@ -261,10 +271,8 @@ impl<'c> Connection<'c> {
             }
             wamp::Message::Subscribe(topic) => {
                 let topic = prefixes.expand(topic);
-                if self.clients.patterns.allow(&topic) {
+                if self.may_hear(&topic) {
                     self.tell(Command::Subscribe(self.seat.id, topic)).await;
-                } else {
-                    self.clients.metrics.legacy_refused.increment();
                 }
             }
             wamp::Message::Unsubscribe(topic) => {
@@ -274,6 +282,15 @@ impl<'c> Connection<'c> {
             // No setting allows it for any topic yet, and WAMP v1 knows no answer to it.
             wamp::Message::Publish(_) => self.clients.metrics.legacy_refused.increment(),
         }
+    }
+
+    /// Whether the operator lets clients hear the legacy topic; refusals are counted.
+    fn may_hear(&self, topic: &str) -> bool {
+        let allowed = self.clients.patterns.allow(topic);
+        if !allowed {
+            self.clients.metrics.legacy_refused.increment();
+        }
+        allowed
     }
 
     async fn tell(&self, command: Command) {

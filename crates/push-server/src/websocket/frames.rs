@@ -43,7 +43,7 @@ const MAX_REASON_BYTES: usize = 123;
 
 /// A text message made of pieces.
 #[must_use]
-pub fn text(pieces: &[&str]) -> Bytes {
+pub fn text<P: AsRef<[u8]>>(pieces: &[P]) -> Bytes {
     message(FINAL_TEXT, pieces)
 }
 

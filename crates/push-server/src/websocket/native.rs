@@ -32,6 +32,16 @@ pub enum Message {
         /// A presence grant of the API.
         grant: String,
     },
+    /// It wants to hear a legacy topic, as an old page does.
+    Subscribe {
+        /// One of `push.legacy_topics`.
+        topic: String,
+    },
+    /// It no longer wants to.
+    Unsubscribe {
+        /// What it subscribed to.
+        topic: String,
+    },
     /// Is anybody there?
     Ping,
 }
@@ -76,10 +86,12 @@ pub fn parse(text: &str) -> Result<Message, Problem> {
         "auth" => Ok(Message::Auth { token: text("token")?, after: after(message.get("after"))? }),
         "refresh" => Ok(Message::Refresh { token: text("token")? }),
         "watch" => Ok(Message::Watch { grant: text("grant")? }),
+        "subscribe" => Ok(Message::Subscribe { topic: text("topic")? }),
+        "unsubscribe" => Ok(Message::Unsubscribe { topic: text("topic")? }),
         "ping" => Ok(Message::Ping),
         _ => Err(Problem::Error {
             code: "unknown_type",
-            detail: "`type` is none of auth, refresh, watch, ping".into(),
+            detail: "`type` is none of auth, refresh, watch, subscribe, unsubscribe, ping".into(),
         }),
     }
 }
@@ -139,6 +151,27 @@ pub fn event_frame(event: &Event) -> Bytes {
         event.data.get(),
         "}",
     ])
+}
+
+/// A message of a shop's old pusher, byte for byte, as an event that is not stored.
+#[must_use]
+pub fn legacy_frame(topic: &str, at: DateTime<Utc>, payload: &[u8]) -> Bytes {
+    frames::text(&[
+        br#"{"type":"event","id":null,"event":"legacy","at":""#,
+        time::format(&at).as_bytes(),
+        br#"","topic":"#,
+        json(topic).as_bytes(),
+        br#","data":"#,
+        payload,
+        b"}",
+    ])
+}
+
+/// From here on the legacy topic is heard, or no longer is.
+#[must_use]
+pub fn subscribed(topic: &str, is_heard: bool) -> Bytes {
+    let word = if is_heard { "subscribed" } else { "unsubscribed" };
+    frames::text(&[r#"{"type":""#, word, r#"","topic":"#, &json(topic), "}"])
 }
 
 /// Somebody came or went: an event without an id.
@@ -221,6 +254,15 @@ mod tests {
             parse(r#"{"type":"watch","grant":"g"}"#),
             Ok(Message::Watch { grant: "g".into() })
         );
+        let topic = || "kittens".to_owned();
+        assert_eq!(
+            parse(r#"{"type":"subscribe","topic":"kittens"}"#),
+            Ok(Message::Subscribe { topic: topic() })
+        );
+        assert_eq!(
+            parse(r#"{"type":"unsubscribe","topic":"kittens"}"#),
+            Ok(Message::Unsubscribe { topic: topic() })
+        );
         assert_eq!(parse(r#" {"type":"ping"} "#), Ok(Message::Ping));
     }
 
@@ -244,6 +286,8 @@ mod tests {
             r#"{"type":"auth","token":"t","after":"40"}"#,
             r#"{"type":"auth","token":"t","after":99999999999999999999}"#,
             r#"{"type":"watch"}"#,
+            r#"{"type":"subscribe"}"#,
+            r#"{"type":"unsubscribe","topic":7}"#,
         ] {
             assert_eq!(code(text), "invalid", "{text}");
         }
@@ -268,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in r#"(\{"type":"(auth|refresh|watch|ping)",?)?.{0,60}\}?"#) {
+        fn no_text_panics(text in r#"(\{"type":"(auth|refresh|watch|subscribe|ping)",?)?.{0,60}\}?"#) {
             let _ = parse(&text);
         }
     }

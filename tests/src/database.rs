@@ -60,10 +60,10 @@ impl Kind {
 }
 
 impl Database {
-    pub(crate) async fn create(scene: &Scene) -> Result<Self> {
+    pub(crate) async fn create(scene: &Scene, kind: Kind) -> Result<Self> {
         let folder = scene.folder().to_owned();
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
-        match scene.kind {
+        match kind {
             Kind::Sqlite => {
                 let file = folder.join(format!("chaffer-{number}.db"));
                 let url = format!("sqlite://{}", file.display());
@@ -146,6 +146,7 @@ impl Server {
         let Self { user, password, host, port } = self;
         Process::new("mariadb", folder, folder.join("mariadb.log"))
             .args(["--no-defaults", "--batch", "--skip-column-names", "--connect-timeout=20"])
+            .args(["--default-character-set=utf8mb4"])
             .args([format!("-h{host}"), format!("-P{port}"), format!("-u{user}")])
             .args(["-e", sql])
             .env("MYSQL_PWD", password)

@@ -80,7 +80,15 @@ impl Scene {
     /// # Errors
     /// When the server refuses.
     pub async fn new_database(&self) -> Result<Database> {
-        Database::create(self).await
+        Database::create(self, self.kind).await
+    }
+
+    /// A new, empty database of another kind.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn new_database_of(&self, kind: Kind) -> Result<Database> {
+        Database::create(self, kind).await
     }
 
     fn show_logs(&self) {

@@ -23,6 +23,7 @@ macro_rules! stories {
     };
 }
 
+mod backup;
 mod callers;
 mod cast;
 mod chaos;

@@ -105,6 +105,20 @@ impl DatabaseUrl {
         }
     }
 
+    /// Opens a SQLite file as it is, a backup for instance.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn connect_plainly(&self) -> Result<Database, StoreError> {
+        match self {
+            Self::Sqlite(path) => {
+                let path = path
+                    .to_str()
+                    .ok_or_else(|| StoreError::Url("the path is not valid UTF-8".into()))?;
+                Ok(Database::Sqlite(diesel::SqliteConnection::establish(path)?))
+            }
+            Self::Mysql(_) => Err(StoreError::Url("a backup is a SQLite file".into())),
+        }
+    }
+
     pub(super) fn connect(&self, r#use: Use) -> Result<Database, StoreError> {
         match self {
             #[cfg(feature = "sqlite")]
@@ -158,6 +172,12 @@ fn create_private(path: &std::path::Path) -> Result<(), StoreError> {
 }
 
 impl Database {
+    /// Whether it is the embedded one.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
     /// Begins a transaction that writes. SQLite has to be told at once: one that reads first fails when
     /// another one has written meanwhile.
     pub(super) fn begin_writing(&mut self) -> QueryResult<()> {

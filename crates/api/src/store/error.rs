@@ -24,6 +24,9 @@ pub enum StoreError {
     /// The database's tables cannot be used by this binary.
     #[error("{0}")]
     Migration(String),
+    /// A backup cannot be made or restored.
+    #[error("{0}")]
+    Backup(String),
     /// A file beside the database cannot be used.
     #[error("{0}: {1}")]
     File(String, std::io::Error),

@@ -1,6 +1,7 @@
 //! The tables' history: embedded in the binary, run at start and by `chaffer-api migrate`, under a lock, so that
 //! several nodes may start at once. A database that is newer than the binary is refused.
 
+use diesel::migration::MigrationSource;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::{Database, Use};
@@ -21,7 +22,67 @@ pub struct MigrationReport {
     pub run: Vec<String>,
 }
 
+/// How the tables stand, by the versions of migrations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationState {
+    /// Those that the database has had.
+    pub applied: Vec<String>,
+    /// Those that this binary would run.
+    pub pending: Vec<String>,
+    /// One that this binary does not know.
+    pub newer: Option<String>,
+}
+
+impl MigrationState {
+    /// # Errors
+    /// When the database has had a migration that this binary does not know.
+    pub(super) fn refuse_newer(&self) -> Result<(), StoreError> {
+        match &self.newer {
+            None => Ok(()),
+            Some(newer) => Err(StoreError::Migration(format!(
+                "the database is newer than this chaffer-api (it has the migration {newer}): install the version that wrote it, or restore a backup from before"
+            ))),
+        }
+    }
+}
+
 impl DatabaseUrl {
+    /// How the tables stand; changes none of them.
+    ///
+    /// # Errors
+    /// When the database is not there or does not answer.
+    pub fn migrations(&self) -> Result<MigrationState, StoreError> {
+        #[cfg(feature = "sqlite")]
+        if let Self::Sqlite(path) = self {
+            // Connecting would create it.
+            std::fs::metadata(path).map_err(|error| {
+                StoreError::File(format!("cannot open the database {}", path.display()), error)
+            })?;
+        }
+        match &mut self.connect(Use::Writing)? {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(connection) => state(connection, &SQLITE),
+            #[cfg(feature = "mysql")]
+            Database::Mysql(connection) => state(connection, &MYSQL),
+        }
+    }
+
+    /// Makes the tables of an empty SQLite database as they were after these migrations.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn migrate_to(&self, versions: &[String]) -> Result<(), StoreError> {
+        let Database::Sqlite(connection) = &mut self.connect(Use::Writing)? else { return Ok(()) };
+        // Asking makes the table that they are noted in.
+        state(connection, &SQLITE)?;
+        for migration in
+            MigrationSource::<diesel::sqlite::Sqlite>::migrations(&SQLITE).map_err(failed)?
+        {
+            if versions.contains(&migration.name().version().to_string()) {
+                connection.run_migration(&migration).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Brings the tables up to this binary's version.
     ///
     /// # Errors
@@ -56,6 +117,31 @@ impl DatabaseUrl {
     }
 }
 
+fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    StoreError::Migration(format!("cannot bring the tables up to date: {error}"))
+}
+
+fn state<C, DB>(
+    connection: &mut C,
+    migrations: &EmbeddedMigrations,
+) -> Result<MigrationState, StoreError>
+where
+    C: MigrationHarness<DB>,
+    DB: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<DB>,
+{
+    let known: Vec<String> = MigrationSource::<DB>::migrations(migrations)
+        .map_err(failed)?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    let applied: Vec<String> =
+        connection.applied_migrations().map_err(failed)?.iter().map(ToString::to_string).collect();
+    let newer = applied.iter().find(|version| !known.contains(version)).cloned();
+    let pending = known.into_iter().filter(|version| !applied.contains(version)).collect();
+    Ok(MigrationState { applied, pending, newer })
+}
+
 fn run<C, DB>(
     connection: &mut C,
     migrations: EmbeddedMigrations,
@@ -63,23 +149,9 @@ fn run<C, DB>(
 where
     C: MigrationHarness<DB>,
     DB: diesel::backend::Backend,
-    EmbeddedMigrations: diesel::migration::MigrationSource<DB>,
+    EmbeddedMigrations: MigrationSource<DB>,
 {
-    use diesel::migration::MigrationSource;
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        StoreError::Migration(format!("cannot bring the tables up to date: {error}"))
-    };
-    let known: Vec<String> = MigrationSource::<DB>::migrations(&migrations)
-        .map_err(failed)?
-        .iter()
-        .map(|migration| migration.name().version().to_string())
-        .collect();
-    let applied = connection.applied_migrations().map_err(failed)?;
-    if let Some(newer) = applied.iter().find(|version| !known.contains(&version.to_string())) {
-        return Err(StoreError::Migration(format!(
-            "the database is newer than this chaffer-api (it has the migration {newer}): install the version that wrote it, or restore a backup from before"
-        )));
-    }
+    state(connection, &migrations)?.refuse_newer()?;
     let run = connection.run_pending_migrations(migrations).map_err(failed)?;
     Ok(MigrationReport { run: run.iter().map(ToString::to_string).collect() })
 }

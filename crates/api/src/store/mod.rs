@@ -6,7 +6,11 @@
 //! the same commit and told to those who [`Store::subscribe`].
 
 mod api_keys;
+#[cfg(feature = "sqlite")]
+mod backup;
 mod connection;
+#[cfg(feature = "sqlite")]
+mod copy;
 mod error;
 mod events;
 mod executor;
@@ -24,6 +28,8 @@ mod users;
 mod vendors;
 
 pub use api_keys::ApiKey;
+#[cfg(feature = "sqlite")]
+pub use backup::BackupReport;
 pub use connection::DatabaseUrl;
 pub use error::StoreError;
 pub use events::{Cause, NewEvent, StoredEvent};

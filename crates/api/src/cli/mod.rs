@@ -1,0 +1,113 @@
+//! The command line: what can be asked of `chaffer-api`, and who does it. Each command's file reads the settings that
+//! it needs, does one thing and prints what came of it.
+
+mod backup;
+mod keys;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use chaffer_shared::config::{Config, Flags, load};
+use chaffer_shared::telemetry;
+use clap::{Parser, Subcommand};
+
+use crate::store::DatabaseUrl;
+use crate::{app, http, init};
+
+/// The API daemon of Chaffer, the chat of a shop.
+#[derive(Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (what happens without a command).
+    Serve,
+    /// Bring the database's tables up to date.
+    Migrate,
+    /// Make a configuration with fresh keys, a database and a first API key, where they are missing.
+    Init {
+        /// The folder for all of it.
+        #[arg(long, default_value = "data")]
+        dir: PathBuf,
+        /// Also put the demo's people into the database.
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Make, list and revoke the API keys of the shop's backends; two can be live at once.
+    Key {
+        #[command(subcommand)]
+        command: keys::Command,
+    },
+    /// Copy all of the database, as it is at one moment, into one new file; the daemons go on meanwhile.
+    Backup {
+        /// The new file, or a folder, in which it is named by the time.
+        path: PathBuf,
+    },
+    /// Fill the database from a backup.
+    Restore {
+        /// What `backup` wrote.
+        file: PathBuf,
+        /// Replace what is in the database.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// With a sentence on what to mend.
+pub async fn run(cli: Cli) -> Result<()> {
+    let Cli { flags, command } = cli;
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            let config = config(&flags)?;
+            telemetry::start(&config.log)?;
+            let api = app::Api::build(config)?;
+            tracing::info!(address = %api.address(), version = env!("CARGO_PKG_VERSION"), "listening");
+            api.run().await
+        }
+        Command::Migrate => {
+            let report = database(&flags)?.migrate()?;
+            match report.run.as_slice() {
+                [] => say("the tables are up to date"),
+                run => run.iter().for_each(|migration| say(&format!("ran {migration}"))),
+            }
+            Ok(())
+        }
+        Command::Init { dir, demo } => {
+            let file = init::write_config(&dir)?;
+            let flags = if flags.file().is_some() { flags } else { flags.with_file(file) };
+            init::fill(&dir, &database(&flags)?, demo).await
+        }
+        Command::Key { command } => keys::run(&database(&flags)?, command).await,
+        Command::Backup { path } => backup::back_up(&database(&flags)?, &path),
+        Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force),
+        Command::Openapi => {
+            say(&http::document().to_pretty_json()?);
+            Ok(())
+        }
+    }
+}
+
+fn config(flags: &Flags) -> Result<Config> {
+    Ok(load(flags, std::env::vars())?.config)
+}
+
+fn database(flags: &Flags) -> Result<DatabaseUrl> {
+    Ok(DatabaseUrl::parse(&config(flags)?.database.url)?)
+}
+
+/// Prints a line of a command's result.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

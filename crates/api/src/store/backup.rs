@@ -1,0 +1,322 @@
+//! Backup and restore while the daemons serve.
+//!
+//! A backup is one SQLite file, whichever database it is made of: any tool can look into it, and it can be restored
+//! into either kind. It holds one moment: SQLite copies itself from a snapshot, MariaDB is read in one consistent
+//! snapshot; neither keeps anybody from writing.
+//!
+//! A restore is one transaction. Event ids that clients have seen must not come again with another meaning, so it
+//! forgets the events and goes on far above the last id that is known: every older cursor is then too old, and its
+//! owner, browser or push daemon, reads everything anew.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use chaffer_shared::event::EventId;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+
+use super::connection::{Database, Use};
+use super::copy::{Table, tables};
+use super::events::{Counters, NewEvent, StoredEvent};
+use super::schema::counters;
+use super::{Cause, DatabaseUrl, Reader, StoreError, Timestamp, Writer};
+
+/// How far a restore jumps ahead. More than happens between a backup and its restore (a thousand events a second
+/// for eleven days), and a number that may be added some millions of times before JavaScript's numbers end.
+pub(crate) const JUMP: EventId = 1_000_000_000;
+
+/// What stored events are in; not restored.
+const EVENT_TABLES: [&str; 2] = ["events", "event_topics"];
+
+/// What is in a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupReport {
+    /// The rows of each table that has some.
+    pub rows: Vec<(String, i64)>,
+    /// The last event.
+    pub last_event: EventId,
+}
+
+/// A message is "cannot ...: why"; the file's name is in it.
+fn failed(what: &str, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+    let text = format!("cannot {what} {}", path.display());
+    move |error| StoreError::File(text.clone(), error)
+}
+
+impl DatabaseUrl {
+    /// Writes all that the database holds at one moment into a new file that its owner alone can read. The name
+    /// appears when the file is whole and on the disk.
+    ///
+    /// # Errors
+    /// When the database cannot be read or is newer than this binary, when there is such a file, or no room for it.
+    pub fn back_up(&self, path: &Path) -> Result<BackupReport, StoreError> {
+        let state = self.migrations()?;
+        state.refuse_newer()?;
+        if state.applied.is_empty() {
+            return Err(StoreError::Backup(format!("{self} holds no tables of Chaffer")));
+        }
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // Removed when dropped, so a failure leaves nothing behind.
+        let draft = tempfile::Builder::new()
+            .prefix(".chaffer-backup-")
+            .tempfile_in(folder)
+            .map_err(failed("write to", folder))?;
+        match self {
+            Self::Sqlite(_) => {
+                let mut database = self.connect(Use::Reading)?;
+                database.vacuum_into(draft.path())?;
+            }
+            Self::Mysql(_) => self.copy_into(draft.path(), &state.applied)?,
+        }
+        let report = finish(draft.path())?;
+        draft.as_file().sync_all().map_err(failed("write", path))?;
+        draft.persist_noclobber(path).map_err(|error| failed("create", path)(error.error))?;
+        let sync = || std::fs::File::open(folder)?.sync_all();
+        sync().map_err(failed("write to", folder))?;
+        Ok(report)
+    }
+
+    /// Makes the tables in a new SQLite file, as they are here, and fills them.
+    fn copy_into(&self, path: &Path, applied: &[String]) -> Result<(), StoreError> {
+        let target = Self::Sqlite(path.to_owned());
+        target.migrate_to(applied)?;
+        let mut to = target.connect(Use::Writing)?;
+        let tables = to.sqlite_tables()?;
+        // Nobody else sees the file before it is whole.
+        to.batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF")?;
+        let mut from = self.connect(Use::Reading)?;
+        from.batch("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
+        to.begin_writing()?;
+        for table in &tables {
+            table.clear(&mut to)?;
+            table.copy(&mut from, &mut to)?;
+        }
+        to.commit()?;
+        from.batch("COMMIT")?;
+        Ok(())
+    }
+
+    /// Puts a backup in the place of all that the database holds. With an API running on it, its calls wait or are
+    /// answered with 503 meanwhile.
+    ///
+    /// # Errors
+    /// When the file is damaged, is no backup, or is newer than this binary; when the database is, or holds
+    /// something, unless that may be `replace`d.
+    pub fn restore(
+        &self,
+        path: &Path,
+        replace: bool,
+        now: Timestamp,
+    ) -> Result<BackupReport, StoreError> {
+        // Never create what is to be read.
+        std::fs::metadata(path).map_err(failed("read", path))?;
+        let (backup, _copy) = up_to_date(path)?;
+        let mut from = backup.connect_plainly()?;
+        let tables = from.sqlite_tables()?;
+        self.migrate()?;
+        let mut to = self.connect(Use::Writing)?;
+        if !replace {
+            for table in tables.iter().filter(|table| table.name != "counters") {
+                if table.has_rows(&mut to)? {
+                    return Err(StoreError::Backup(format!(
+                        "{self} is not empty (the table {} has rows): restore into an empty database, or add --force to \
+                         replace everything in it",
+                        table.name
+                    )));
+                }
+            }
+        }
+        to.check_foreign_keys(false)?;
+        to.begin_writing()?;
+        let report = replace_all(&mut from, &mut to, &tables, now);
+        match report {
+            Ok(report) => {
+                to.commit()?;
+                Ok(report)
+            }
+            Err(error) => {
+                to.rollback()?;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The rows of the one for those of the other, in the transaction that has begun.
+fn replace_all(
+    from: &mut Database,
+    to: &mut Database,
+    tables: &[Table],
+    now: Timestamp,
+) -> Result<BackupReport, StoreError> {
+    // Locks out the other writers. What was given out here already must not be given out again.
+    let before = Counters::lock(to)?;
+    let mut rows = Vec::new();
+    for table in tables {
+        table.clear(to)?;
+        if EVENT_TABLES.contains(&table.name.as_str()) {
+            continue;
+        }
+        table.copy(from, to)?;
+        let count = table.count(to)?;
+        if count != table.count(from)? {
+            return Err(StoreError::Backup(format!("not all rows of {} arrived", table.name)));
+        }
+        if count > 0 {
+            rows.push((table.name.clone(), count));
+        }
+    }
+    to.find_orphans()?;
+    let mut restored = Counters::lock(to)?;
+    let backed_up = restored;
+    restored.event = before.event.max(restored.event) + JUMP;
+    restored.message = before.message.max(restored.message);
+    restored.thread = before.thread.max(restored.thread);
+    diesel::update(counters::table.find("event_pruned"))
+        .set(counters::value.eq(restored.event))
+        .execute(to)?;
+    // Nobody hears this one; it takes a running publisher, and by it the push daemons, to the new place.
+    let mut pending = Vec::new();
+    Writer::new(to, &mut restored, &mut pending).emit(NewEvent {
+        name: "database.restored",
+        topics: &[],
+        cause: Cause::default(),
+        request_id: "cli",
+        at: now,
+    });
+    StoredEvent::insert_all(to, &pending)?;
+    restored.save(to, &backed_up)?;
+    Ok(BackupReport { rows, last_event: restored.event })
+}
+
+/// A backup that has this binary's tables: the file itself, or a copy that was brought up to date.
+fn up_to_date(path: &Path) -> Result<(DatabaseUrl, Option<tempfile::NamedTempFile>), StoreError> {
+    let backup = DatabaseUrl::Sqlite(path.to_owned());
+    let damaged = |error: &dyn std::fmt::Display| {
+        StoreError::Backup(format!("{} is no whole backup of Chaffer: {error}", path.display()))
+    };
+    let mut database = backup.connect_plainly()?;
+    let found = database.integrity().map_err(|error| damaged(&error))?;
+    if found != "ok" {
+        return Err(damaged(&found));
+    }
+    let tables = database.sqlite_tables().map_err(|error| damaged(&error))?;
+    if !tables.iter().any(|table| table.name == "counters") {
+        return Err(damaged(&"it has other tables"));
+    }
+    drop(database);
+    let state = backup.migrations()?;
+    state.refuse_newer()?;
+    if state.pending.is_empty() {
+        return Ok((backup, None));
+    }
+    let copy = tempfile::NamedTempFile::new().map_err(failed("copy", path))?;
+    std::fs::copy(path, copy.path()).map_err(failed("copy", path))?;
+    // The copy takes the permissions, too.
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(copy.path(), private).map_err(failed("copy", path))?;
+    let url = DatabaseUrl::Sqlite(copy.path().to_owned());
+    url.migrate()?;
+    url.connect_plainly()?.batch("PRAGMA journal_mode = DELETE")?;
+    Ok((url, Some(copy)))
+}
+
+/// Makes one file of a fresh backup, and reads it once.
+fn finish(path: &Path) -> Result<BackupReport, StoreError> {
+    let mut database = DatabaseUrl::Sqlite(path.to_owned()).connect_plainly()?;
+    // Without the files that a write-ahead log would put beside it.
+    database.batch("PRAGMA journal_mode = DELETE")?;
+    let found = database.integrity()?;
+    if found != "ok" {
+        return Err(StoreError::Backup(format!("the backup cannot be read back: {found}")));
+    }
+    let mut rows = Vec::new();
+    for table in database.sqlite_tables()? {
+        let count = table.count(&mut database)?;
+        if count > 0 {
+            rows.push((table.name, count));
+        }
+    }
+    let last_event = Reader { database: &mut database }.last_event()?;
+    Ok(BackupReport { rows, last_event })
+}
+
+impl BackupReport {
+    /// The rows of one table.
+    #[must_use]
+    pub fn rows_of(&self, table: &str) -> i64 {
+        self.rows.iter().find(|(name, _)| name == table).map_or(0, |(_, rows)| *rows)
+    }
+}
+
+#[derive(QueryableByName)]
+struct Finding {
+    #[diesel(sql_type = Text)]
+    finding: String,
+}
+
+impl Database {
+    fn batch(&mut self, sql: &str) -> QueryResult<()> {
+        self.batch_execute(sql)
+    }
+
+    fn sqlite(&mut self) -> Result<&mut diesel::SqliteConnection, StoreError> {
+        match self {
+            Self::Sqlite(connection) => Ok(connection),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => Err(StoreError::Backup("a backup is a SQLite file".into())),
+        }
+    }
+
+    fn sqlite_tables(&mut self) -> Result<Vec<Table>, StoreError> {
+        Ok(tables(self.sqlite()?)?)
+    }
+
+    /// Copies the database as it is at this moment into an empty file.
+    fn vacuum_into(&mut self, path: &Path) -> Result<(), StoreError> {
+        let path: PathBuf = path.into();
+        let path = path.to_str().ok_or_else(|| StoreError::Backup("no UTF-8 path".into()))?;
+        // `query_only` takes it for a write, though it writes to the other file alone.
+        self.batch("PRAGMA query_only = OFF")?;
+        diesel::sql_query("VACUUM INTO ?").bind::<Text, _>(path).execute(self.sqlite()?)?;
+        Ok(())
+    }
+
+    /// `ok`, or what is wrong with the file.
+    fn integrity(&mut self) -> Result<String, StoreError> {
+        let sql = "SELECT integrity_check AS finding FROM pragma_integrity_check LIMIT 1";
+        let found: Vec<Finding> = diesel::sql_query(sql).load(self.sqlite()?)?;
+        Ok(found.into_iter().next().map(|it| it.finding).unwrap_or_default())
+    }
+
+    /// The tables are filled in the order of their names, so references are checked at the end.
+    fn check_foreign_keys(&mut self, on: bool) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(connection) => {
+                connection.batch_execute(&format!("PRAGMA foreign_keys = {on}"))
+            }
+            #[cfg(feature = "mysql")]
+            Self::Mysql(connection) => {
+                connection.batch_execute(&format!("SET SESSION foreign_key_checks = {on}"))
+            }
+        }
+    }
+
+    /// Refuses rows that refer to nothing. Of MariaDB the rows were checked when they were first written.
+    fn find_orphans(&mut self) -> Result<(), StoreError> {
+        if let Self::Sqlite(connection) = self {
+            let sql = "SELECT \"table\" AS finding FROM pragma_foreign_key_check LIMIT 1";
+            let found: Vec<Finding> = diesel::sql_query(sql).load(connection)?;
+            if let Some(Finding { finding }) = found.first() {
+                return Err(StoreError::Backup(format!(
+                    "the backup is damaged: rows of {finding} refer to what is not there"
+                )));
+            }
+        }
+        Ok(())
+    }
+}

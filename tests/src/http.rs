@@ -324,6 +324,12 @@ impl Person {
         &self.api
     }
 
+    /// The same person with the API somewhere else, for instance behind nginx.
+    #[must_use]
+    pub fn with_api(&self, base: &str) -> Self {
+        Self { api: self.api.at(base), ..self.clone() }
+    }
+
     /// The same person with the socket somewhere else, for instance behind nginx.
     #[must_use]
     pub fn with_websocket(&self, url: &str) -> Self {

@@ -1,6 +1,6 @@
 //! The API daemon as a whole: builds its parts from the settings, runs them, and stops them in order.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +10,13 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, Result, ensure};
 use chaffer_shared::config::Config;
+use chaffer_shared::handover::Inherited;
 use chaffer_shared::link::{LinkKeys, MIN_KEY_CHARS};
 use chaffer_shared::token::TokenKeys;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt;
 
@@ -30,12 +33,21 @@ const MAX_READERS: usize = 64;
 const SIDE_DOOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a caller may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longer than nginx keeps an idle connection to us, so that it never meets one that is being closed.
+/// Longer than any proxy keeps an idle connection to us, so that it never meets one that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Before a hand-over every answer closes its connection, and this passes: longer than the one second for which
+/// nginx keeps an idle connection to us (`deploy/nginx`), so that it has none left that would end under a call.
+const LAST_CALLS: Duration = Duration::from_millis(1500);
+/// How long a connection may take from its acceptance to the thread that serves it.
+const PASSING_ON: Duration = Duration::from_millis(50);
+/// Connections that may wait to be accepted: during a hand-over all callers do.
+const BACKLOG: u32 = 4096;
 
 /// The daemon, bound to its port and ready to run.
 pub struct Api {
     server: Server,
+    /// The port once more, for a successor.
+    listener: TcpListener,
     address: SocketAddr,
     /// Ends the long polls.
     stopping: CancellationToken,
@@ -104,11 +116,12 @@ impl Api {
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals()
-        .bind(listen)
-        .with_context(|| format!("cannot listen on {listen} (api.listen)"))?;
-        let address = server.addrs().first().copied().unwrap_or(listen);
-        Ok(Self { server: server.run(), address, stopping, stop, tasks })
+        .disable_signals();
+        let listener =
+            open(listen).with_context(|| format!("cannot listen on {listen} (api.listen)"))?;
+        let server = server.listen(listener.try_clone()?)?;
+        let address = listener.local_addr()?;
+        Ok(Self { server: server.run(), listener, address, stopping, stop, tasks })
     }
 
     /// Where it listens.
@@ -117,39 +130,62 @@ impl Api {
         self.address
     }
 
-    /// Serves until SIGTERM or SIGINT, then lets the calls that have begun end.
+    /// Serves until it is told to stop, then lets the calls that have begun end. Returns the port when SIGUSR2 asked
+    /// for a hand-over; it is still open then.
     ///
     /// # Errors
     /// When the server fails, or the signals cannot be heard.
-    pub async fn run(self) -> Result<()> {
-        let Self { server, stopping, stop, tasks, .. } = self;
-        tokio::spawn(stop_on_signal(server.handle(), stopping)?);
-        let ended = server.await;
+    pub async fn run(self) -> Result<Option<TcpListener>> {
+        let Self { server, listener, stopping, stop, tasks, .. } = self;
+        let asked = tokio::spawn(stop_on_signal(server.handle(), stopping)?);
+        server.await?;
         stop.cancel();
         for task in tasks {
             // A task that panicked has said so already.
             let _ = task.await;
         }
         tracing::info!("stopped");
-        Ok(ended?)
+        Ok(asked.await?.then_some(listener))
     }
 }
 
+/// The port that a predecessor left open, or a new one.
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    if let Some(listener) = Inherited::receive().take(address) {
+        return Ok(listener);
+    }
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for old connections to time out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// Stops the server when a signal asks for it; tells whether a successor takes over.
 fn stop_on_signal(
     server: ServerHandle,
     stopping: CancellationToken,
-) -> Result<impl Future<Output = ()> + Send> {
+) -> Result<impl Future<Output = bool> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hand_over = signal(SignalKind::user_defined2())?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
+        let handing_over = tokio::select! {
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+            _ = hand_over.recv() => true,
+        };
+        tracing::info!(handing_over, "stopping");
         // Long polls answer what they have, then the server waits for the rest.
         stopping.cancel();
+        if handing_over {
+            sleep(LAST_CALLS).await;
+            // What was accepted before is served; what comes now waits for the successor.
+            server.pause().await;
+            sleep(PASSING_ON).await;
+        }
         server.stop(true).await;
+        handing_over
     })
 }
 

@@ -17,11 +17,19 @@ mod stories;
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
+use chaffer_shared::handover::execute_again;
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    match actix_web::rt::System::new().block_on(cli::run(cli)) {
+    // The runtime has ended when the successor starts.
+    let done = actix_web::rt::System::new().block_on(cli::run(cli));
+    let done = done.and_then(|port| match port {
+        None => Ok(()),
+        Some(port) => Err(execute_again(vec![port])).context("cannot hand over"),
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Logging may not have been started yet.

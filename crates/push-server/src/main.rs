@@ -1,8 +1,12 @@
-//! `chaffer-push`: reads the settings, starts the daemon, stops it on SIGTERM or SIGINT.
+//! `chaffer-push`: reads the settings, starts the daemon, stops it on SIGTERM or SIGINT, and on SIGUSR2 makes room
+//! for its next version.
+
+use std::net::TcpListener;
 
 use anyhow::Context;
 use chaffer_push::Server;
 use chaffer_shared::config::{self, Flags};
+use chaffer_shared::handover;
 use chaffer_shared::telemetry;
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,8 +22,17 @@ struct Arguments {
     flags: Flags,
 }
 
+fn main() -> anyhow::Result<()> {
+    // The runtime has ended when the successor starts.
+    match serve()? {
+        None => Ok(()),
+        Some(listeners) => Err(handover::execute_again(listeners)).context("cannot hand over"),
+    }
+}
+
+/// Serves until it is asked to stop. Returns the open ports when a successor is to have them.
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn serve() -> anyhow::Result<Option<Vec<TcpListener>>> {
     let arguments = Arguments::parse();
     let loaded = config::load(&arguments.flags, std::env::vars())?;
     telemetry::start(&loaded.config.log)?;
@@ -27,17 +40,22 @@ async fn main() -> anyhow::Result<()> {
     raise_file_limit();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hand_over = signal(SignalKind::user_defined2()).context("cannot listen for SIGUSR2")?;
     let server = Server::bind(loaded.config)?;
+    let listeners = server.listeners().context("cannot keep the ports for a successor")?;
     let stop = CancellationToken::new();
     let stopper = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+    let asked = tokio::spawn(async move {
+        let handing_over = tokio::select! {
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+            _ = hand_over.recv() => true,
+        };
         stopper.cancel();
+        handing_over
     });
-    Ok(server.run(stop).await?)
+    server.run(stop).await?;
+    Ok(asked.await?.then_some(listeners))
 }
 
 /// A panic in a task ends that task alone; nobody would hear of it otherwise.

@@ -1,10 +1,12 @@
 //! The daemon as a whole: binds the ports, starts the parts, stops them in order.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chaffer_shared::config::Config;
+use chaffer_shared::handover::Inherited;
 use chaffer_shared::link::{InvalidLinkKey, LinkKeys};
 use chaffer_shared::token::{InvalidTokenKey, TokenKeys};
 use chrono::Utc;
@@ -78,7 +80,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the ports. Must be called within a runtime.
+    /// Opens the ports, or takes over those that its predecessor left open. Must be called within a runtime.
     ///
     /// # Errors
     /// [`ServerError`] names the setting to change.
@@ -86,10 +88,12 @@ impl Server {
         let tokens = TokenKeys::parse(&config.keys.token)?;
         let link = LinkKeys::parse(&config.keys.link)?;
         let push = &config.push;
+        let mut inherited = Inherited::receive();
+        let mut open = |address, setting| listen(&mut inherited, address, setting);
         Ok(Self {
-            websocket: listen(push.websocket_listen, "push.websocket_listen")?,
-            pusher: listen(push.pusher_listen, "push.pusher_listen")?,
-            http: listen(push.http_listen, "push.http_listen")?,
+            websocket: open(push.websocket_listen, "push.websocket_listen")?,
+            pusher: open(push.pusher_listen, "push.pusher_listen")?,
+            http: open(push.http_listen, "push.http_listen")?,
             metrics: Arc::default(),
             tokens,
             link,
@@ -113,6 +117,15 @@ impl Server {
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http.local_addr().unwrap_or(self.config.push.http_listen)
+    }
+
+    /// The open ports once more, for the successor: as long as these are not dropped, nobody is refused.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn listeners(&self) -> std::io::Result<Vec<std::net::TcpListener>> {
+        let ports = [&self.websocket, &self.pusher, &self.http];
+        ports.into_iter().map(|port| Ok(port.as_fd().try_clone_to_owned()?.into())).collect()
     }
 
     /// The counters.
@@ -251,8 +264,15 @@ fn describe(ended: Option<Result<(), JoinError>>) -> String {
     }
 }
 
-fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServerError> {
-    let open = || {
+fn listen(
+    inherited: &mut Inherited,
+    address: SocketAddr,
+    setting: &'static str,
+) -> Result<TcpListener, ServerError> {
+    let mut open = || {
+        if let Some(listener) = inherited.take(address) {
+            return TcpListener::from_std(listener);
+        }
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for old connections to time out.
         socket.set_reuseaddr(true)?;

@@ -2,10 +2,12 @@
 //!
 //! The API writes [`event`]s, signs them ([`link`]) and issues [`token`]s that name [`topic`]s; the push daemon
 //! checks the signature, verifies the tokens and matches topic with topic. Both read their settings through
-//! [`config`] and log through [`telemetry`]. Neither a database nor a socket is known here.
+//! [`config`], log through [`telemetry`] and become their next version through [`handover`]. No database is known
+//! here, and a socket only to be passed on.
 
 pub mod config;
 pub mod event;
+pub mod handover;
 pub mod health;
 pub mod link;
 pub mod telemetry;

@@ -234,7 +234,7 @@ fn supervisord(stack: &Stack) -> Result<Process> {
     ]))
 }
 
-fn nginx(stack: &Stack, port: u16) -> Result<Process> {
+pub(crate) fn nginx(stack: &Stack, port: u16) -> Result<Process> {
     let folder = stack.folder();
     let here = folder.display();
     let upstreams = BTreeMap::from([

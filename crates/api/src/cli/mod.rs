@@ -5,6 +5,7 @@ mod backup;
 mod keys;
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -62,11 +63,11 @@ enum Command {
     Openapi,
 }
 
-/// Does what the command line asks for.
+/// Does what the command line asks for. Returns the open port of a server that is to have a successor.
 ///
 /// # Errors
 /// With a sentence on what to mend.
-pub async fn run(cli: Cli) -> Result<()> {
+pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
     let Cli { flags, command } = cli;
     match command.unwrap_or(Command::Serve) {
         Command::Serve => {
@@ -74,7 +75,7 @@ pub async fn run(cli: Cli) -> Result<()> {
             telemetry::start(&config.log)?;
             let api = app::Api::build(config)?;
             tracing::info!(address = %api.address(), version = env!("CARGO_PKG_VERSION"), "listening");
-            api.run().await
+            return api.run().await;
         }
         Command::Migrate => {
             let report = database(&flags)?.migrate()?;
@@ -82,21 +83,20 @@ pub async fn run(cli: Cli) -> Result<()> {
                 [] => say("the tables are up to date"),
                 run => run.iter().for_each(|migration| say(&format!("ran {migration}"))),
             }
-            Ok(())
         }
         Command::Init { dir, demo } => {
             let file = init::write_config(&dir)?;
             let flags = if flags.file().is_some() { flags } else { flags.with_file(file) };
-            init::fill(&dir, &database(&flags)?, demo).await
+            init::fill(&dir, &database(&flags)?, demo).await?;
         }
-        Command::Key { command } => keys::run(&database(&flags)?, command).await,
-        Command::Backup { path } => backup::back_up(&database(&flags)?, &path),
-        Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force),
+        Command::Key { command } => keys::run(&database(&flags)?, command).await?,
+        Command::Backup { path } => backup::back_up(&database(&flags)?, &path)?,
+        Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force)?,
         Command::Openapi => {
             say(&http::document().to_pretty_json()?);
-            Ok(())
         }
     }
+    Ok(None)
 }
 
 fn config(flags: &Flags) -> Result<Config> {

@@ -2,6 +2,7 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
@@ -66,6 +67,11 @@ pub async fn observe(
     };
     if let Ok(value) = HeaderValue::from_str(&id) {
         answer.headers_mut().insert(HEADER, value);
+    }
+    // A client that keeps its connection would call a server that is gone.
+    let state = request.app_data::<super::Shared>();
+    if state.is_some_and(|state| state.stopping.is_cancelled()) {
+        answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     // The pattern, not the path: a query or an id may be personal.
     let path = request.match_pattern().unwrap_or_default();

@@ -1,0 +1,129 @@
+//! Regular expressions, with a bound on what each may cost (the crate's engine takes time linear in the text, whatever the
+//! pattern), and phrases that are no words: emoji, `c++`.
+
+use std::ops::Range;
+
+use aho_corasick::AhoCorasick;
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+
+use crate::entry::{EntryError, MAX_REGEXES};
+use crate::fold::Folded;
+
+/// The most memory that one compiled pattern may take, in bytes.
+const MAX_PATTERN_BYTES: usize = 256 * 1024;
+/// How deep its brackets may go.
+const MAX_NESTING: u32 = 50;
+
+/// Compiles a pattern; case makes no difference unless it says so with `(?-i)`.
+pub(crate) fn compile(pattern: &str) -> Result<Regex, EntryError> {
+    let regex = RegexBuilder::new(pattern)
+        .case_insensitive(true)
+        .size_limit(MAX_PATTERN_BYTES)
+        .dfa_size_limit(MAX_PATTERN_BYTES)
+        .nest_limit(MAX_NESTING)
+        .build()
+        .map_err(|error| EntryError::Regex(explain(&error)))?;
+    if regex.is_match("") { Err(EntryError::MatchesNothing) } else { Ok(regex) }
+}
+
+fn explain(error: &regex::Error) -> String {
+    match error {
+        regex::Error::CompiledTooBig(_) => {
+            "the pattern is too large once it is compiled: use smaller repetitions and classes"
+                .into()
+        }
+        // The last line of a syntax error says what it is; those before draw where.
+        error => {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("the pattern cannot be read: {last}")
+        }
+    }
+}
+
+/// All regular expressions of a list.
+#[derive(Debug)]
+pub(crate) struct Patterns {
+    set: RegexSet,
+    regexes: Vec<(usize, Regex)>,
+}
+
+impl Patterns {
+    pub(crate) fn new(regexes: Vec<(usize, Regex)>) -> Result<Self, regex::Error> {
+        let set = RegexSetBuilder::new(regexes.iter().map(|(_, regex)| regex.as_str()))
+            .case_insensitive(true)
+            .size_limit(MAX_PATTERN_BYTES * (MAX_REGEXES + 1))
+            .dfa_size_limit(MAX_PATTERN_BYTES * 16)
+            .nest_limit(MAX_NESTING + 2)
+            .build()?;
+        Ok(Self { set, regexes })
+    }
+
+    /// Calls `found` with the entry and the bytes of each match: in the text as it is, and as it looks to a reader.
+    pub(crate) fn find(&self, text: &str, mut found: impl FnMut(usize, Range<usize>, &str)) {
+        if self.regexes.is_empty() {
+            return;
+        }
+        self.find_in(text, |entry, range| {
+            let hit = text.get(range.clone()).unwrap_or_default();
+            found(entry, range, hit);
+        });
+        if text.is_ascii() {
+            return;
+        }
+        let light = Folded::lightly(text);
+        if light.text != text {
+            self.find_in(&light.text, |entry, range| {
+                let hit = light.text.get(range.clone()).unwrap_or_default();
+                found(entry, light.original(range.start, range.end), hit);
+            });
+        }
+    }
+
+    fn find_in(&self, text: &str, mut found: impl FnMut(usize, Range<usize>)) {
+        for index in self.set.matches(text) {
+            let Some((entry, regex)) = self.regexes.get(index) else { continue };
+            for hit in regex.find_iter(text).filter(|hit| !hit.is_empty()) {
+                found(*entry, hit.range());
+            }
+        }
+    }
+}
+
+/// Phrases without letters, found in the folded text as they stand.
+#[derive(Debug)]
+pub(crate) struct Literals {
+    automaton: AhoCorasick,
+    entries: Vec<usize>,
+}
+
+impl Literals {
+    pub(crate) fn new(literals: Vec<(usize, String)>) -> Result<Self, aho_corasick::BuildError> {
+        let (entries, texts): (Vec<_>, Vec<_>) = literals.into_iter().unzip();
+        Ok(Self { automaton: AhoCorasick::new(texts)?, entries })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn find(&self, folded: &Folded, mut found: impl FnMut(usize, Range<usize>, &str)) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let text = folded.text.as_str();
+        for hit in self.automaton.find_overlapping_iter(text) {
+            let Some(entry) = self.entries.get(hit.pattern().as_usize()) else { continue };
+            let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+            let inside = text.get(hit.range()).unwrap_or_default();
+            let before = text.get(..hit.start()).and_then(|it| it.chars().next_back());
+            let after = text.get(hit.end()..).and_then(|it| it.chars().next());
+            // `c++` is not the end of `abc++`.
+            let cuts_word = (is_word(before) && is_word(inside.chars().next()))
+                || (is_word(after) && is_word(inside.chars().next_back()));
+            if !cuts_word {
+                found(*entry, folded.original(hit.start(), hit.end()), inside);
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, Result, ensure};
 use chaffer_shared::config::Config;
+use chaffer_shared::descriptors;
 use chaffer_shared::handover::Inherited;
 use chaffer_shared::link::{LinkKeys, MIN_KEY_CHARS};
 use chaffer_shared::token::TokenKeys;
@@ -43,6 +44,11 @@ const PASSING_ON: Duration = Duration::from_millis(50);
 /// Connections that may wait to be accepted: during a hand-over all callers do.
 const BACKLOG: u32 = 4096;
 
+/// Connections that a worker takes at once, idle ones among them.
+const MAX_CONNECTIONS_PER_WORKER: usize = 25_000;
+/// File descriptors that are not for callers: the database's connections, the link, logs.
+const SPARE_DESCRIPTORS: usize = 512;
+
 /// The daemon, bound to its port and ready to run.
 pub struct Api {
     server: Server,
@@ -54,6 +60,14 @@ pub struct Api {
     /// Ends the tasks, after the last call has been answered.
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// Connections that a worker takes at once; more of them wait to be accepted. Never so many that no file
+/// descriptors are left for the database.
+fn connections_per_worker(descriptors: Option<u64>, workers: usize) -> usize {
+    let descriptors = descriptors.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
+    let room = descriptors.saturating_sub(SPARE_DESCRIPTORS).max(descriptors / 2);
+    (room / workers.max(1)).clamp(1, MAX_CONNECTIONS_PER_WORKER)
 }
 
 impl Api {
@@ -101,6 +115,8 @@ impl Api {
             stopping: stopping.clone(),
             config,
         });
+        let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4);
+        let connections = connections_per_worker(descriptors::raise_limit(), workers);
         let server = HttpServer::new(move || {
             let state = Arc::clone(&state);
             App::new()
@@ -112,7 +128,8 @@ impl Api {
                 .wrap(http::cors(&state.config.api.allowed_origins))
                 .wrap(from_fn(http::observe))
         })
-        .workers(std::thread::available_parallelism().map_or(2, usize::from).min(4))
+        .workers(workers)
+        .max_connections(connections)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(SHUTDOWN_SECONDS)

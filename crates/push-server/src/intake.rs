@@ -23,8 +23,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::accept::Acceptor;
+use crate::gate::{Gate, Ticket};
 use crate::hub::Published;
-use crate::metrics::{Dropped, Metrics, Refused};
+use crate::metrics::{Dropped, Limited, Metrics, Refused};
 use crate::repair::{Incoming, Waiting};
 use crate::throttle::Throttle;
 use crate::zmtp::{self, OPENING, Peer, ZmtpError};
@@ -53,6 +54,7 @@ pub struct Intake {
     throttle: Throttle,
     sender: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+    gate: Arc<Gate>,
 }
 
 impl Intake {
@@ -62,6 +64,7 @@ impl Intake {
         config: &Push,
         keys: LinkKeys,
         metrics: Arc<Metrics>,
+        gate: Arc<Gate>,
     ) -> (Arc<Self>, mpsc::Receiver<Waiting>) {
         let (sender, receiver) = mpsc::channel(WAITING_MESSAGES);
         let intake = Self {
@@ -73,6 +76,7 @@ impl Intake {
             throttle: Throttle::default(),
             sender,
             room: Arc::new(Semaphore::new(WAITING_BYTES)),
+            gate,
         };
         (Arc::new(intake), receiver)
     }
@@ -83,10 +87,17 @@ impl Intake {
         let mut acceptor = Acceptor::new(listener, "pusher", stop.clone());
         while let Some((stream, address)) = acceptor.accept().await {
             self.metrics.pushers_accepted.increment();
+            let ticket = match self.gate.admit(address.ip()) {
+                Ok(ticket) => ticket,
+                Err(why) => {
+                    self.count_limited(address, why);
+                    continue;
+                }
+            };
             let (intake, stop) = (self.clone(), stop.clone());
             peers.spawn(async move {
                 intake.metrics.pushers.increment();
-                intake.serve(stream, address, &stop).await;
+                intake.serve(stream, address, ticket, &stop).await;
                 intake.metrics.pushers.decrement();
             });
         }
@@ -94,10 +105,16 @@ impl Intake {
         peers.wait().await;
     }
 
-    async fn serve(&self, mut stream: TcpStream, address: SocketAddr, stop: &CancellationToken) {
-        let mut peer = Peer::new(self.max_frame_bytes);
-        let refusal = match self.talk(&mut stream, &mut peer, address, stop).await {
+    async fn serve(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        mut ticket: Ticket,
+        stop: &CancellationToken,
+    ) {
+        let refusal = match self.talk(&mut stream, address, &mut ticket, stop).await {
             Ok(()) => return,
+            Err(Ended::Limited(why)) => return self.count_limited(address, why),
             Err(Ended::Gone) => {
                 debug!(%address, "a pusher's connection broke");
                 return;
@@ -120,10 +137,12 @@ impl Intake {
     async fn talk(
         &self,
         stream: &mut TcpStream,
-        peer: &mut Peer,
         address: SocketAddr,
+        ticket: &mut Ticket,
         stop: &CancellationToken,
     ) -> Result<(), Ended> {
+        let mut peer = Peer::new(self.max_frame_bytes);
+        let mut welcome = false;
         let deadline = Instant::now() + self.handshake;
         stream.set_nodelay(true)?;
         // A peer may say all it has to say and be gone before our first word. What it said still counts, so a
@@ -134,10 +153,13 @@ impl Intake {
         loop {
             input.reserve(room);
             let read = tokio::select! {
-                read = stream.read_buf(&mut input) => read?,
+                biased;
                 () = tokio::time::sleep_until(deadline), if !peer.is_ready() => {
                     return Err(Ended::Refused(Refusal::Timeout));
                 }
+                // Before the next: one that has said something by now need not give way.
+                read = stream.read_buf(&mut input) => read?,
+                why = ticket.evicted(), if !welcome => return Err(Ended::Limited(why)),
                 () = drained(stop) => return Ok(()),
             };
             if read == 0 {
@@ -159,6 +181,12 @@ impl Intake {
             }
             replies.clear();
             result.map_err(|error| Ended::Refused(Refusal::Zmtp(error)))?;
+            if peer.is_ready() && !welcome {
+                welcome = true;
+                if !ticket.welcome() {
+                    return Err(Ended::Limited(Limited::Unauthenticated));
+                }
+            }
             room = if read >= SMALL_READ { LARGE_READ } else { SMALL_READ };
             if input.is_empty() {
                 // An idle peer holds no buffer.
@@ -207,6 +235,14 @@ impl Intake {
         Ok(Incoming::Frame(Box::new(frame)))
     }
 
+    fn count_limited(&self, address: SocketAddr, why: Limited) {
+        self.metrics.count_limited(why);
+        let reason = why.reason();
+        if let Some(suppressed) = self.throttle.permit(address.ip(), reason) {
+            warn!(%address, reason, suppressed, "push.max_pushers turned a peer of the pusher port away");
+        }
+    }
+
     fn complain(&self, address: SocketAddr, reason: &'static str, detail: &str) {
         if let Some(suppressed) = self.throttle.permit(address.ip(), reason) {
             warn!(%address, reason, detail, suppressed, "a peer of the pusher port was closed");
@@ -223,6 +259,7 @@ async fn drained(stop: &CancellationToken) {
 /// Why a conversation ended early.
 enum Ended {
     Gone,
+    Limited(Limited),
     Refused(Refusal),
 }
 

@@ -9,11 +9,12 @@
 //! - [`hub`] finds the connections of a topic, and remembers the latest events for those who reconnect.
 //! - [`outlet`] is one connection's socket with its bounded queue.
 //!
-//! [`websocket`] accepts clients and reads what they say, natively or in WAMP v1. [`presence`] knows who is
+//! [`gate`] says who may come in. [`websocket`] accepts clients and reads what they say, natively or in WAMP v1. [`presence`] knows who is
 //! connected. [`side_door`] tells the machine how it all is. [`server`] puts the parts together.
 
 pub mod accept;
 pub mod api;
+pub mod gate;
 pub mod hub;
 pub mod intake;
 pub mod metrics;

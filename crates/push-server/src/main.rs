@@ -9,10 +9,9 @@ use chaffer_shared::config::{self, Flags};
 use chaffer_shared::handover;
 use chaffer_shared::telemetry;
 use clap::Parser;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::error;
 
 /// Chaffer's push daemon: fans events out to WebSocket clients.
 #[derive(Debug, Parser)]
@@ -37,7 +36,6 @@ async fn serve() -> anyhow::Result<Option<Vec<TcpListener>>> {
     let loaded = config::load(&arguments.flags, std::env::vars())?;
     telemetry::start(&loaded.config.log)?;
     log_panics();
-    raise_file_limit();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hand_over = signal(SignalKind::user_defined2()).context("cannot listen for SIGUSR2")?;
@@ -64,19 +62,4 @@ fn log_panics() {
         chaffer_push::metrics::PANICS.increment();
         error!(panic = %panic, "a task panicked: this is a bug, please report it");
     }));
-}
-
-/// Every client is a file descriptor, and the usual soft limit of 1,024 is a wall; the hard one is far higher.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current == limit.maximum {
-        return;
-    }
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => info!(from = limit.current, to = limit.maximum, "file descriptor limit raised"),
-        Err(error) => {
-            warn!(%error, limit = limit.current, "cannot raise the file descriptor limit");
-        }
-    }
 }

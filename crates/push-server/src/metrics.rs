@@ -84,6 +84,47 @@ impl Refused {
     }
 }
 
+/// Which limit a connection of either port was turned away by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// Connections in all.
+    Connections,
+    /// Connections of one address.
+    ConnectionsPerAddress,
+    /// Handshakes a second in all.
+    Handshakes,
+    /// Handshakes a second of one address.
+    HandshakesPerAddress,
+    /// Connections that have not authenticated, in all.
+    Unauthenticated,
+    /// Connections of one address that have not authenticated.
+    UnauthenticatedPerAddress,
+}
+
+impl Limited {
+    const ALL: [Self; 6] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Handshakes,
+        Self::HandshakesPerAddress,
+        Self::Unauthenticated,
+        Self::UnauthenticatedPerAddress,
+    ];
+
+    /// The reason as logs and metrics name it.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Handshakes => "handshakes",
+            Self::HandshakesPerAddress => "handshakes_per_address",
+            Self::Unauthenticated => "unauthenticated",
+            Self::UnauthenticatedPerAddress => "unauthenticated_per_address",
+        }
+    }
+}
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -170,6 +211,7 @@ pub struct Metrics {
     pub position: Gauge,
     dropped: [Counter; Dropped::ALL.len()],
     refused: [Counter; Refused::ALL.len()],
+    limited: [Counter; Limited::ALL.len()],
 }
 
 impl Metrics {
@@ -197,6 +239,23 @@ impl Metrics {
     #[must_use]
     pub fn refused(&self, why: Refused) -> u64 {
         self.refused_counter(why).map_or(0, Counter::get)
+    }
+
+    /// Counts a connection that a limit turned away.
+    pub fn count_limited(&self, why: Limited) {
+        if let Some(counter) = self.limited_counter(why) {
+            counter.increment();
+        }
+    }
+
+    /// How many connections that limit turned away.
+    #[must_use]
+    pub fn limited(&self, why: Limited) -> u64 {
+        self.limited_counter(why).map_or(0, Counter::get)
+    }
+
+    fn limited_counter(&self, why: Limited) -> Option<&Counter> {
+        self.limited.iter().zip(Limited::ALL).find_map(|(c, reason)| (reason == why).then_some(c))
     }
 
     fn dropped_counter(&self, why: Dropped) -> Option<&Counter> {
@@ -272,6 +331,10 @@ impl Metrics {
         header(&mut text, "refused_total", "Peers of the pusher port closed.", "counter");
         for (why, counter) in Refused::ALL.iter().zip(&self.refused) {
             line(&mut text, "refused_total", why.reason(), counter.get());
+        }
+        header(&mut text, "limited_total", "Connections turned away by a limit.", "counter");
+        for (why, counter) in Limited::ALL.iter().zip(&self.limited) {
+            line(&mut text, "limited_total", why.reason(), counter.get());
         }
         text
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaffer_shared::config::Config;
+use chaffer_shared::descriptors;
 use chaffer_shared::handover::Inherited;
 use chaffer_shared::link::{InvalidLinkKey, LinkKeys};
 use chaffer_shared::token::{InvalidTokenKey, TokenKeys};
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::api::{Api, ApiError};
+use crate::gate::{Gate, Limits};
 use crate::hub::{Command, Hub};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
@@ -77,10 +79,13 @@ pub struct Server {
     pusher: TcpListener,
     http: TcpListener,
     metrics: Arc<Metrics>,
+    /// How many this process may have; `None`: any number.
+    descriptors: Option<u64>,
 }
 
 impl Server {
-    /// Opens the ports, or takes over those that its predecessor left open. Must be called within a runtime.
+    /// Opens the ports, or takes over those that its predecessor left open, and raises the process's limit of file
+    /// descriptors, for every client is one. Must be called within a runtime.
     ///
     /// # Errors
     /// [`ServerError`] names the setting to change.
@@ -95,6 +100,7 @@ impl Server {
             pusher: open(push.pusher_listen, "push.pusher_listen")?,
             http: open(push.http_listen, "push.http_listen")?,
             metrics: Arc::default(),
+            descriptors: descriptors::raise_limit(),
             tokens,
             link,
             config,
@@ -156,14 +162,18 @@ impl Server {
             push.replay_bytes,
         );
         let mut tried = sequencer.tried();
-        let (intake, incoming) = Intake::new(push, self.link, self.metrics.clone());
+        let (websocket_limits, pusher_limits) = Limits::of(push, self.descriptors);
+        let proxies = &self.config.api.trusted_proxies;
+        let gate = Gate::new(websocket_limits, proxies);
+        let pusher_gate = Gate::new(pusher_limits, &[]);
+        let (intake, incoming) = Intake::new(push, self.link, self.metrics.clone(), pusher_gate);
         let door = Arc::new(SideDoor {
             hub: hub.clone(),
             presence: presence.clone(),
             metrics: self.metrics.clone(),
             link: has_link.then_some(status),
         });
-        let clients = Clients::new(push, self.tokens, hub.clone(), self.metrics.clone());
+        let clients = Clients::new(push, self.tokens, hub.clone(), self.metrics.clone(), gate);
         info!(
             websocket = %local(&self.websocket), pusher = %local(&self.pusher), http = %local(&self.http),
             "listening"
@@ -225,6 +235,17 @@ impl Server {
             );
         }
         let push = &self.config.push;
+        let (websocket, pusher) = Limits::of(push, self.descriptors);
+        if websocket.connections() < push.max_connections || pusher.connections() < push.max_pushers
+        {
+            warn!(
+                descriptors = self.descriptors,
+                websocket = websocket.connections(),
+                pusher = pusher.connections(),
+                "the limit of file descriptors allows fewer connections than push.max_connections and push.max_pushers: \
+raise LimitNOFILE (systemd), minfds (supervisor) or the hard limit (ulimit -Hn), or lower the settings"
+            );
+        }
         for (setting, address, danger) in [
             (
                 "push.pusher_listen",

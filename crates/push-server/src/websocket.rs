@@ -10,7 +10,7 @@ pub mod handshake;
 pub mod native;
 pub mod wamp;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +18,27 @@ use chaffer_shared::config::Push;
 use chaffer_shared::time;
 use chaffer_shared::token::{Claims, TokenError, TokenKeys};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::accept::Acceptor;
+use crate::gate::{Gate, Ticket};
 use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Limited, Metrics};
 use crate::outlet::Outlet;
 use crate::throttle::Throttle;
 use connection::Connection;
 use frames::close_code;
-use handshake::{Failure, Protocol, Upgrade};
+use handshake::{Protocol, Rules, Upgrade};
 
 /// How long a connection may take to end.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// So many of those that are turned away at the door are told why; in a flood of more, the rest is just closed.
+const TOLD_AT_ONCE: usize = 128;
 
 /// What all connections share.
 pub struct Clients {
@@ -43,6 +48,8 @@ pub struct Clients {
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     throttle: Throttle,
+    gate: Arc<Gate>,
+    told: Semaphore,
 }
 
 impl Clients {
@@ -53,6 +60,7 @@ impl Clients {
         tokens: TokenKeys,
         hub: Arc<Hub>,
         metrics: Arc<Metrics>,
+        gate: Arc<Gate>,
     ) -> Arc<Self> {
         Arc::new(Self {
             config: config.clone(),
@@ -61,6 +69,8 @@ impl Clients {
             hub,
             metrics,
             throttle: Throttle::default(),
+            gate,
+            told: Semaphore::new(TOLD_AT_ONCE),
         })
     }
 
@@ -74,27 +84,40 @@ impl Clients {
         let mut acceptor = Acceptor::new(listener, "websocket", stop.clone());
         while let Some((stream, address)) = acceptor.accept().await {
             self.metrics.sockets_accepted.increment();
+            let ticket = match self.gate.admit(address.ip()) {
+                Ok(ticket) => ticket,
+                Err(why) => {
+                    self.turn_away(stream, address.ip(), why, &tasks);
+                    continue;
+                }
+            };
             let (clients, stop) = (self.clone(), stop.clone());
             tasks.spawn(async move {
                 clients.metrics.sockets.increment();
-                clients.serve(stream, address, &stop).await;
+                clients.serve(stream, address.ip(), ticket, &stop).await;
                 clients.metrics.sockets.decrement();
             });
         }
     }
 
-    async fn serve(&self, stream: TcpStream, address: SocketAddr, stop: &CancellationToken) {
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        ticket: Ticket,
+        stop: &CancellationToken,
+    ) {
         // Boxed, because the task keeps room for its largest step for life.
         let shaken = Box::pin(async {
             tokio::select! {
-                shaken = self.shake(stream, address) => shaken,
+                shaken = self.shake(stream, peer, ticket) => shaken,
                 () = stop.cancelled() => None,
             }
         });
-        let Some((stream, upgrade)) = shaken.await else { return };
+        let Some((stream, upgrade, ticket)) = shaken.await else { return };
         let Some(seat) = self.hub.seat() else { return };
         let outlet = Outlet::new(stream, self.config.client_queue_bytes, self.metrics.clone());
-        let mut connection = Connection::new(self, outlet, seat, upgrade.rest);
+        let mut connection = Connection::new(self, outlet, seat, ticket, upgrade.rest);
         match upgrade.protocol {
             Protocol::Native => connection.speak_native(upgrade.bearer, stop).await,
             Protocol::Wamp => connection.speak_wamp().await,
@@ -104,33 +127,90 @@ impl Clients {
         Box::pin(connection.end()).await;
     }
 
+    /// Shakes hands; `None` when the connection is over.
     async fn shake(
         &self,
         mut stream: TcpStream,
-        address: SocketAddr,
-    ) -> Option<(TcpStream, Upgrade)> {
+        peer: IpAddr,
+        mut ticket: Ticket,
+    ) -> Option<(TcpStream, Upgrade, Ticket)> {
         let limit = Duration::from_secs(self.config.handshake_seconds);
         let _ = stream.set_nodelay(true);
-        let read = timeout(limit, handshake::read(&mut stream, &self.config.allowed_origins)).await;
-        let reason = match read {
-            Ok(Ok(upgrade)) => {
-                return match timeout(limit, handshake::accept(&mut stream, &upgrade)).await {
-                    Ok(Ok(())) => Some((stream, upgrade)),
-                    _ => None,
-                };
-            }
-            Ok(Err(Failure::Gone)) => return None,
-            Ok(Err(Failure::Refused(refusal))) => {
-                let _ = timeout(LINGER, handshake::refuse(&mut stream, &refusal)).await;
-                refusal.status
-            }
-            Err(_) => "timeout",
+        let rules = Rules {
+            allowed_origins: &self.config.allowed_origins,
+            proxies: self.gate.proxies(),
+            peer,
         };
-        self.metrics.handshakes_refused.increment();
-        if let Some(suppressed) = self.throttle.permit(address.ip(), reason) {
-            warn!(%address, reason, suppressed, "a WebSocket handshake was refused");
+        let read = tokio::select! {
+            // First: one that has said something by now need not give way.
+            biased;
+            read = timeout(limit, handshake::read(&mut stream, &rules)) => read,
+            why = ticket.evicted() => {
+                self.count_limited(ticket.address(), why);
+                self.tell(&mut stream, why).await;
+                return None;
+            }
+        };
+        let Ok(request) = read else {
+            self.complain(peer, "timeout");
+            return None;
+        };
+        let request = request?;
+        if let Err(why) = ticket.belongs_to(request.client) {
+            self.count_limited(request.client, why);
+            // Being told takes a moment, and its place is free at once.
+            drop(ticket);
+            self.tell(&mut stream, why).await;
+            return None;
         }
-        None
+        match request.verdict {
+            Ok(upgrade) => {
+                let answered = timeout(limit, handshake::accept(&mut stream, &upgrade)).await;
+                matches!(answered, Ok(Ok(()))).then_some((stream, upgrade, ticket))
+            }
+            Err(refusal) => {
+                self.complain(request.client, refusal.status);
+                let _ = timeout(LINGER, handshake::refuse(&mut stream, &refusal)).await;
+                None
+            }
+        }
+    }
+
+    /// Closes a connection that may not even begin; it is told why unless many are.
+    fn turn_away(
+        self: &Arc<Self>,
+        mut stream: TcpStream,
+        peer: IpAddr,
+        why: Limited,
+        tasks: &TaskTracker,
+    ) {
+        self.count_limited(peer, why);
+        if self.told.available_permits() == 0 {
+            return;
+        }
+        let clients = self.clone();
+        tasks.spawn(async move { clients.tell(&mut stream, why).await });
+    }
+
+    /// Answers one that a limit turned away, unless many are being answered.
+    async fn tell(&self, stream: &mut TcpStream, why: Limited) {
+        let Ok(_permit) = self.told.try_acquire() else { return };
+        let _ = timeout(LINGER, handshake::refuse(stream, &handshake::limited(why))).await;
+    }
+
+    fn complain(&self, client: IpAddr, reason: &'static str) {
+        self.metrics.handshakes_refused.increment();
+        if let Some(suppressed) = self.throttle.permit(client, reason) {
+            warn!(address = %client, reason, suppressed, "a WebSocket handshake was refused");
+        }
+    }
+
+    fn count_limited(&self, client: IpAddr, why: Limited) {
+        self.metrics.count_limited(why);
+        let reason = why.reason();
+        if let Some(suppressed) = self.throttle.permit(client, reason) {
+            warn!(address = %client, reason, suppressed, "a limit turned a WebSocket connection away");
+        }
     }
 
     /// Checks a token; on failure, how to close.

@@ -10,6 +10,7 @@
 #[cfg(feature = "echo")]
 mod autobahn;
 mod interop;
+mod limits;
 mod native;
 mod presence;
 mod pusher;

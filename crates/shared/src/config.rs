@@ -80,6 +80,13 @@ pub struct Push {
     pub auth_seconds: u64,
     pub handshake_seconds: u64,
     pub restart_spread_ms: u64,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    pub max_unauthenticated: usize,
+    pub max_unauthenticated_per_address: usize,
+    pub handshakes_per_second: usize,
+    pub handshakes_per_second_per_address: usize,
+    pub max_pushers: usize,
 }
 
 /// The secrets that both daemons share.
@@ -157,6 +164,14 @@ impl Default for Push {
             auth_seconds: 10,
             handshake_seconds: 5,
             restart_spread_ms: 5000,
+            // Per address generous, because an office, a mobile network or a proxy that nobody listed is one.
+            max_connections: 100_000,
+            max_connections_per_address: 5000,
+            max_unauthenticated: 10_000,
+            max_unauthenticated_per_address: 500,
+            handshakes_per_second: 5000,
+            handshakes_per_second_per_address: 100,
+            max_pushers: 10_000,
         }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! The API writes [`event`]s, signs them ([`link`]) and issues [`token`]s that name [`topic`]s; the push daemon
 //! checks the signature, verifies the tokens and matches topic with topic. Both read their settings through
-//! [`config`], log through [`telemetry`] and become their next version through [`handover`]. No database is known
-//! here, and a socket only to be passed on.
+//! [`config`], log through [`telemetry`], look through proxies in the same way ([`address`]), need [`descriptors`]
+//! and become their next version through [`handover`]. No database is known here, and a socket only to be passed on.
 
+pub mod address;
 pub mod config;
+pub mod descriptors;
 pub mod event;
 pub mod handover;
 pub mod health;

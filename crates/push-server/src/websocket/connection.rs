@@ -15,7 +15,9 @@ use tracing::debug;
 
 use super::frames::close_code;
 use super::{Clients, LINGER, native, wamp};
+use crate::gate::Ticket;
 use crate::hub::{Command, NativeJoin, Seat, close_for_restart};
+use crate::metrics::Limited;
 use crate::outlet::{Attention, Outlet, Phase, TungsteniteIo};
 
 /// The longest message of a client: a token or a grant, with room to spare.
@@ -40,6 +42,7 @@ pub(super) struct Connection<'c> {
     /// What comes next is no longer WebSocket: tungstenite must not read on after an error.
     broken: bool,
     seat: Seat,
+    ticket: Ticket,
 }
 
 impl<'c> Connection<'c> {
@@ -48,6 +51,7 @@ impl<'c> Connection<'c> {
         clients: &'c Clients,
         outlet: Arc<Outlet>,
         seat: Seat,
+        ticket: Ticket,
         rest: Vec<u8>,
     ) -> Self {
         let config = WebSocketConfig::default()
@@ -56,7 +60,7 @@ impl<'c> Connection<'c> {
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES));
         let context = WebSocketContext::from_partially_read(rest, Role::Server, Some(config));
-        Self { clients, outlet, context, broken: false, seat }
+        Self { clients, outlet, context, broken: false, seat, ticket }
     }
 
     /// The next message; `None` when the connection is ending. May be dropped and called again.
@@ -109,6 +113,9 @@ impl<'c> Connection<'c> {
     /// that passes is boxed.
     pub(super) async fn speak_native(&mut self, bearer: Option<String>, stop: &CancellationToken) {
         let Some(identity) = Box::pin(self.identify(bearer, stop)).await else { return };
+        if !self.ticket.welcome() {
+            return self.give_way(Limited::Unauthenticated);
+        }
         while let Some(said) = self.next().await {
             Box::pin(self.answer(said, &identity)).await;
         }
@@ -147,16 +154,28 @@ impl<'c> Connection<'c> {
             return self.join(&token, None).await;
         }
         let limit = Duration::from_secs(self.clients.config.auth_seconds);
+        let evicted = self.ticket.evicted();
         tokio::select! {
             identity = timeout(limit, self.authenticate()) => identity.unwrap_or_else(|_| {
                 self.outlet.close(close_code::UNAUTHENTICATED, "no `auth` in time");
                 None
             }),
+            why = evicted => {
+                self.give_way(why);
+                None
+            }
             () = stop.cancelled() => {
                 close_for_restart(&self.outlet, self.clients.config.restart_spread_ms);
                 None
             }
         }
+    }
+
+    /// Others need its place more.
+    fn give_way(&self, why: Limited) {
+        self.clients.count_limited(self.ticket.address(), why);
+        self.outlet
+            .close(close_code::TRY_AGAIN_LATER, "too many connections that do not authenticate");
     }
 
     /// Waits for `auth`; `None` when the connection is ending.
@@ -234,6 +253,10 @@ impl<'c> Connection<'c> {
 
     /// Speaks WAMP v1 until the connection is ending.
     pub(super) async fn speak_wamp(&mut self) {
+        // Nobody can authenticate here, so its place is that of one who has.
+        if !self.ticket.welcome() {
+            return self.give_way(Limited::Unauthenticated);
+        }
         self.outlet.send(&wamp::welcome(&session_id()));
         Box::pin(self.tell(Command::JoinLegacy(self.seat.id, self.outlet.clone()))).await;
         let mut prefixes = wamp::Prefixes::default();

@@ -18,6 +18,8 @@ pub mod close_code {
     pub const TOO_BIG: u16 = 1009;
     /// The server restarts; the reason says when to come back.
     pub const RESTARTING: u16 = 1012;
+    /// The server has too much to do (IANA's registry of close codes).
+    pub const TRY_AGAIN_LATER: u16 = 1013;
     /// The native protocol was broken.
     pub const BAD_MESSAGE: u16 = 4400;
     /// Authentication failed; the same token will fail again.

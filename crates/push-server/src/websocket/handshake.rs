@@ -3,10 +3,16 @@
 //! Done here rather than by tungstenite, whose parser stops at 124 headers and whose errors say nothing to those
 //! who set up a proxy: a plain HTTP request gets a sentence that names what is missing.
 
+use std::net::IpAddr;
+
+use chaffer_shared::address::client_address;
 use httparse::{Header, Status};
+use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::metrics::Limited;
 
 /// The longest head of a request: shops carry large cookies.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -47,13 +53,24 @@ pub struct Refusal {
     body: &'static str,
 }
 
-/// How a handshake went wrong.
-#[derive(Debug)]
-pub enum Failure {
-    /// The client has gone.
-    Gone,
-    /// Answer this and close.
-    Refused(Refusal),
+/// What a request is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'r> {
+    /// Origins whose pages may connect; all when empty.
+    pub allowed_origins: &'r [String],
+    /// Proxies that are believed when they say whom they forward.
+    pub proxies: &'r [IpNet],
+    /// The other end of the socket.
+    pub peer: IpAddr,
+}
+
+/// A request whose head was read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Whose it is: the peer's, or the one's whom a trusted proxy forwards.
+    pub client: IpAddr,
+    /// What becomes of it.
+    pub verdict: Result<Upgrade, Refusal>,
 }
 
 const PLAIN_HTTP: Refusal = Refusal {
@@ -64,23 +81,60 @@ A proxy in between must pass them on; nginx does with these three lines: \
 proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";\n",
 };
 
+/// The answer to one that a limit turns away: 429 when it is about the address, 503 when it is about all.
+#[must_use]
+pub fn limited(why: Limited) -> Refusal {
+    let (status, headers, body) = match why {
+        Limited::Connections => (
+            UNAVAILABLE,
+            "Retry-After: 10\r\n",
+            "The server has as many connections as it takes (push.max_connections, and no more than its file descriptors). Try again later.\n",
+        ),
+        Limited::Handshakes => (
+            UNAVAILABLE,
+            "Retry-After: 1\r\n",
+            "More connections are being opened than the server takes at a time (push.handshakes_per_second). Try again in a second.\n",
+        ),
+        Limited::Unauthenticated => (
+            UNAVAILABLE,
+            "Retry-After: 5\r\n",
+            "Too many connections are waiting to authenticate (push.max_unauthenticated). Try again later.\n",
+        ),
+        Limited::ConnectionsPerAddress => (
+            TOO_MANY,
+            "Retry-After: 10\r\n",
+            "Your address has as many connections as it may have (push.max_connections_per_address). If it is a proxy's, list it in api.trusted_proxies.\n",
+        ),
+        Limited::HandshakesPerAddress => (
+            TOO_MANY,
+            "Retry-After: 1\r\n",
+            "Your address opens connections faster than it may (push.handshakes_per_second_per_address). If it is a proxy's, list it in api.trusted_proxies.\n",
+        ),
+        Limited::UnauthenticatedPerAddress => (
+            TOO_MANY,
+            "Retry-After: 5\r\n",
+            "Your address has too many connections that have not authenticated (push.max_unauthenticated_per_address). If it is a proxy's, list it in api.trusted_proxies.\n",
+        ),
+    };
+    Refusal { status, headers, body }
+}
+
+const TOO_MANY: &str = "429 Too Many Requests";
+const UNAVAILABLE: &str = "503 Service Unavailable";
+
 const fn refusal(status: &'static str, body: &'static str) -> Refusal {
     Refusal { status, headers: "", body }
 }
 
-/// Reads the head of a request and decides on it; the caller sets a time limit.
-///
-/// # Errors
-/// [`Failure`] says whether there is somebody to answer to.
-pub async fn read(stream: &mut TcpStream, allowed_origins: &[String]) -> Result<Upgrade, Failure> {
+/// Reads the head of a request and decides on it; the caller sets a time limit. `None` when the client has gone.
+pub async fn read(stream: &mut TcpStream, rules: &Rules<'_>) -> Option<Request> {
     let mut head = Vec::with_capacity(1024);
     loop {
-        match stream.read_buf(&mut head).await {
-            Ok(0) | Err(_) => return Err(Failure::Gone),
-            Ok(_) => {}
+        if stream.read_buf(&mut head).await.ok()? == 0 {
+            return None;
         }
-        if let Some(upgrade) = decide(&head, allowed_origins).map_err(Failure::Refused)? {
-            return Ok(upgrade);
+        if let Some(request) = decide(&head, rules) {
+            return Some(request);
         }
     }
 }
@@ -112,23 +166,37 @@ pub async fn refuse(stream: &mut TcpStream, refusal: &Refusal) -> std::io::Resul
 }
 
 /// Decides on what was read so far; `None` when the head is not complete.
-fn decide(head: &[u8], allowed_origins: &[String]) -> Result<Option<Upgrade>, Refusal> {
+#[must_use]
+pub fn decide(head: &[u8], rules: &Rules<'_>) -> Option<Request> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let too_large =
-        || refusal("431 Request Header Fields Too Large", "The request's head is over 16 KiB.\n");
+        refusal("431 Request Header Fields Too Large", "The request's head is over 16 KiB.\n");
+    let unread = |refusal| Some(Request { client: rules.peer, verdict: Err(refusal) });
     let size = match request.parse(head) {
         Ok(Status::Complete(size)) if size <= MAX_HEAD_BYTES => size,
-        Ok(Status::Complete(_)) | Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
-        Ok(Status::Partial) if head.len() <= MAX_HEAD_BYTES => return Ok(None),
-        Ok(Status::Partial) => return Err(too_large()),
+        Ok(Status::Partial) if head.len() <= MAX_HEAD_BYTES => return None,
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return unread(too_large),
         Err(_) => {
-            return Err(refusal(
+            return unread(refusal(
                 "400 Bad Request",
                 "This is a WebSocket server; that was no HTTP.\n",
             ));
         }
     };
+    let forwarded: Vec<&[u8]> = Headers(request.headers).values("x-forwarded-for").collect();
+    // Where nobody is behind the proxy, it is the proxy's own.
+    let client = client_address(rules.peer, forwarded.into_iter(), rules.proxies);
+    let rest = head.get(size..).unwrap_or_default();
+    let verdict = judge(&request, rest, rules.allowed_origins);
+    Some(Request { client: client.unwrap_or(rules.peer), verdict })
+}
+
+fn judge(
+    request: &httparse::Request<'_, '_>,
+    rest: &[u8],
+    allowed_origins: &[String],
+) -> Result<Upgrade, Refusal> {
     let headers = Headers(request.headers);
     if !headers.lists("upgrade", "websocket") || !headers.lists("connection", "upgrade") {
         return Err(PLAIN_HTTP);
@@ -166,22 +234,26 @@ fn decide(head: &[u8], allowed_origins: &[String]) -> Result<Option<Upgrade>, Re
     let protocol = if request.path == Some("/echo") { Protocol::Echo } else { protocol };
     let name = name.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
     let accept = derive_accept_key(key.as_bytes());
-    Ok(Some(Upgrade {
+    Ok(Upgrade {
         protocol,
         bearer: headers.one("authorization").and_then(bearer),
-        rest: head.get(size..).unwrap_or_default().to_vec(),
+        rest: rest.to_vec(),
         answer: format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{name}\r\n"
         ),
-    }))
+    })
 }
 
 struct Headers<'h, 'b>(&'h [Header<'b>]);
 
 impl<'b> Headers<'_, 'b> {
-    fn all(&self, name: &str) -> impl Iterator<Item = &'b str> {
+    fn values(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
         let of_name = move |header: &&Header<'b>| header.name.eq_ignore_ascii_case(name);
-        self.0.iter().filter(of_name).filter_map(|header| std::str::from_utf8(header.value).ok())
+        self.0.iter().filter(of_name).map(|header| header.value)
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'b str> {
+        self.values(name).filter_map(|value| std::str::from_utf8(value).ok())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -238,6 +310,16 @@ mod tests {
         format!(
             "GET /any/path?x HTTP/1.1\r\nHost: a\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
         )
+    }
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn rules(allowed_origins: &[String]) -> Rules<'_> {
+        Rules { allowed_origins, proxies: &[], peer: PEER }
+    }
+
+    fn decide(head: &[u8], allowed_origins: &[String]) -> Result<Option<Upgrade>, Refusal> {
+        super::decide(head, &rules(allowed_origins)).map(|request| request.verdict).transpose()
     }
 
     fn upgrade(extra: &str) -> Upgrade {
@@ -299,6 +381,21 @@ mod tests {
             status(&"GET / HTTP/1.1\r\nA: b".repeat(1000)),
             "431 Request Header Fields Too Large"
         );
+    }
+
+    #[test]
+    fn the_client_is_the_one_whom_a_trusted_proxy_forwards() {
+        let proxies = ["127.0.0.1/32".parse().unwrap()];
+        let client = |head: &str, proxies: &[IpNet]| {
+            let rules = Rules { allowed_origins: &[], proxies, peer: PEER };
+            super::decide(head.as_bytes(), &rules).unwrap().client.to_string()
+        };
+        let forwarded = head("X-Forwarded-For: 1.1.1.1, 6.6.6.6\r\n");
+        assert_eq!(client(&forwarded, &proxies), "6.6.6.6");
+        assert_eq!(client(&forwarded, &[]), "127.0.0.1");
+        assert_eq!(client(&head("X-Forwarded-For: nobody\r\n"), &proxies), "127.0.0.1");
+        let plain = "GET / HTTP/1.1\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
+        assert_eq!(client(plain, &proxies), "6.6.6.6", "also of what is refused");
     }
 
     #[test]

@@ -57,7 +57,11 @@ pub const SETTINGS: &[Setting] = &[
         Kind::List,
         "Addresses (CIDR) that may call with an API key; none by default",
     ),
-    setting("api.trusted_proxies", Kind::List, "Proxies (CIDR) whose X-Forwarded-For is believed"),
+    setting(
+        "api.trusted_proxies",
+        Kind::List,
+        "Proxies (CIDR) whose X-Forwarded-For both daemons believe",
+    ),
     setting(
         "api.allowed_origins",
         Kind::List,
@@ -130,6 +134,29 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Number,
         "Clients come back within these milliseconds after a restart",
     ),
+    setting(
+        "push.max_connections",
+        Kind::Number,
+        "WebSocket connections in all, 0 for no limit; never more than the file descriptors allow",
+    ),
+    setting(
+        "push.max_connections_per_address",
+        Kind::Number,
+        "WebSocket connections of one address (IPv6: one /64), 0 for no limit",
+    ),
+    setting(
+        "push.max_unauthenticated",
+        Kind::Number,
+        "Connections in all that have not authenticated yet; the oldest gives way to a new one",
+    ),
+    setting("push.max_unauthenticated_per_address", Kind::Number, "The same, of one address"),
+    setting(
+        "push.handshakes_per_second",
+        Kind::Number,
+        "WebSocket handshakes a second in all, in bursts of five seconds' worth, 0 for no limit",
+    ),
+    setting("push.handshakes_per_second_per_address", Kind::Number, "The same, of one address"),
+    setting("push.max_pushers", Kind::Number, "Connections to the pusher port, 0 for no limit"),
     secret(
         "keys.token",
         Kind::List,

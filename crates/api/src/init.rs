@@ -85,7 +85,9 @@ pub fn new_api_key() -> String {
     format!("chaffer_{}", secret())
 }
 
-fn secret() -> String {
+/// A new secret: 256 random bits in hex.
+#[must_use]
+pub fn secret() -> String {
     hex::encode(rand::random::<[u8; 32]>())
 }
 

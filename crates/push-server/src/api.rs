@@ -54,7 +54,8 @@ fn chain(error: &reqwest::Error) -> String {
 pub struct Api {
     client: reqwest::Client,
     url: String,
-    bearer: String,
+    /// The first one is tried first.
+    bearers: Arc<[String]>,
 }
 
 impl Api {
@@ -63,13 +64,16 @@ impl Api {
     /// # Errors
     /// When the HTTP client cannot be made.
     pub fn new(url: String, keys: &LinkKeys) -> Result<Option<Self>, ApiError> {
-        let Some(bearer) = keys.internal_bearer() else { return Ok(None) };
+        let bearers: Arc<[String]> = keys.internal_bearers().collect();
+        if bearers.is_empty() {
+            return Ok(None);
+        }
         let client = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(CONNECT_LIMIT)
             .timeout(ANSWER_LIMIT)
             .build()?;
-        Ok(Some(Self { client, url, bearer }))
+        Ok(Some(Self { client, url, bearers }))
     }
 
     async fn get<T: DeserializeOwned>(
@@ -77,13 +81,17 @@ impl Api {
         path: &str,
         query: &[(&str, i64)],
     ) -> Result<T, ApiError> {
-        let request = self.client.get(format!("{}{path}", self.url)).query(query);
-        let answer = request.bearer_auth(&self.bearer).send().await?;
-        match answer.status().as_u16() {
-            200 => Ok(answer.json().await?),
-            401 | 403 => Err(ApiError::Unauthorized),
-            status => Err(ApiError::Status(status)),
+        for bearer in self.bearers.iter() {
+            let request = self.client.get(format!("{}{path}", self.url)).query(query);
+            let answer = request.bearer_auth(bearer).send().await?;
+            match answer.status().as_u16() {
+                200 => return Ok(answer.json().await?),
+                // During a rotation the API may know the older key alone.
+                401 | 403 => {}
+                status => return Err(ApiError::Status(status)),
+            }
         }
+        Err(ApiError::Unauthorized)
     }
 
     /// The events after that one, or, without one, none, only where the stream stands.

@@ -1,11 +1,13 @@
 //! The settings of both daemons: one TOML file, a second file that overrides it, environment variables, flags,
 //! in that order. A setting has one name: `push.websocket_listen` in the files is `CHAFFER_PUSH_WEBSOCKET_LISTEN`
-//! in the environment and `--push-websocket-listen` on the command line. What is not known is refused.
+//! in the environment and `--push-websocket-listen` on the command line. What is not known is refused. A secret may
+//! stand in a file of its own, as Docker and systemd give them: `keys.link_file`, `CHAFFER_KEYS_LINK_FILE`.
 //!
 //! Both daemons read the same file, so that what one needs to know of the other is said once.
 
 mod load;
 mod settings;
+mod show;
 
 use std::net::SocketAddr;
 
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Flags, Loaded, Origin, load};
 pub use settings::{Kind, SETTINGS, Setting};
+pub use show::{Shown, fingerprint};
 
 /// All settings. [`SETTINGS`] says what each of them means.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -93,7 +93,13 @@ impl LinkKeys {
     /// The bearer token for `/internal/v1`, derived from the first key; `None` without a key.
     #[must_use]
     pub fn internal_bearer(&self) -> Option<String> {
-        Some(hex::encode(mac(self.0.first()?, INTERNAL_CONTEXT)?.finalize().into_bytes()))
+        self.internal_bearers().next()
+    }
+
+    /// One of each key: during a rotation the API may not know the first key yet.
+    pub fn internal_bearers(&self) -> impl Iterator<Item = String> {
+        let bearer = |key| Some(hex::encode(mac(key, INTERNAL_CONTEXT)?.finalize().into_bytes()));
+        self.0.iter().filter_map(move |key: &String| bearer(key))
     }
 
     /// Whether a bearer token for `/internal/v1` was derived from one of the keys.

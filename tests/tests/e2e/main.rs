@@ -33,6 +33,7 @@ mod document;
 mod feed;
 mod handover;
 mod history;
+mod keys;
 mod load;
 mod operations;
 mod people;

@@ -29,24 +29,29 @@ pub(crate) fn create(
     if !(1..=MAX_NAME_BYTES).contains(&name.trim().len()) {
         return Err(Refusal::ApiKeyNameInvalid.into());
     }
-    let keys = writer.api_keys()?;
-    let live = || keys.iter().filter(|key| key.revoked_at.is_none());
-    if live().any(|key| key.name == name) {
+    if live(writer)?.iter().any(|key| key.name == name) {
         return Err(Refusal::ApiKeyNameTaken.into());
     }
-    if live().count() >= MAX_LIVE {
-        return Err(Refusal::TooManyApiKeys.into());
-    }
-    writer.insert_api_key(&ApiKey {
-        hash: hash(key),
-        name: name.to_owned(),
-        created_at: context.timestamp(),
-        revoked_at: None,
-    })?;
-    Ok(())
+    keep(writer, context, name, key)
 }
 
-/// Ends the live keys of a name.
+/// Keeps another key of the same name; the one before it stays live until it is revoked.
+///
+/// # Errors
+/// [`Refusal::ApiKeyNotFound`] when there is none of that name, [`Refusal::TooManyApiKeys`] when two are live already.
+pub(crate) fn rotate(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    name: &str,
+    key: &str,
+) -> Result<(), ChatError> {
+    if !live(writer)?.iter().any(|key| key.name == name) {
+        return Err(Refusal::ApiKeyNotFound.into());
+    }
+    keep(writer, context, name, key)
+}
+
+/// Ends the live key of a name; of two the older one.
 ///
 /// # Errors
 /// [`Refusal::ApiKeyNotFound`] when there is none.
@@ -55,14 +60,34 @@ pub(crate) fn revoke(
     context: &Context,
     name: &str,
 ) -> Result<(), ChatError> {
-    let keys = writer.api_keys()?;
-    let live: Vec<_> =
-        keys.iter().filter(|key| key.name == name && key.revoked_at.is_none()).collect();
-    if live.is_empty() {
-        return Err(Refusal::ApiKeyNotFound.into());
+    let mut keys = live(writer)?;
+    keys.retain(|key| key.name == name);
+    let oldest = keys.into_iter().min_by_key(|key| key.created_at);
+    let oldest = oldest.ok_or(Refusal::ApiKeyNotFound)?;
+    writer.revoke_api_key(&oldest.hash, context.timestamp())?;
+    Ok(())
+}
+
+fn live(writer: &mut Writer<'_>) -> Result<Vec<ApiKey>, ChatError> {
+    let mut keys = writer.api_keys()?;
+    keys.retain(|key| key.revoked_at.is_none());
+    Ok(keys)
+}
+
+fn keep(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    name: &str,
+    key: &str,
+) -> Result<(), ChatError> {
+    if live(writer)?.len() >= MAX_LIVE {
+        return Err(Refusal::TooManyApiKeys.into());
     }
-    for key in live {
-        writer.revoke_api_key(&key.hash, context.timestamp())?;
-    }
+    writer.insert_api_key(&ApiKey {
+        hash: hash(key),
+        name: name.to_owned(),
+        created_at: context.timestamp(),
+        revoked_at: None,
+    })?;
     Ok(())
 }

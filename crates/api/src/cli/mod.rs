@@ -2,6 +2,8 @@
 //! it needs, does one thing and prints what came of it.
 
 mod backup;
+mod config;
+mod key_file;
 mod keys;
 
 use std::io::Write;
@@ -41,7 +43,12 @@ enum Command {
         #[arg(long)]
         demo: bool,
     },
-    /// Make, list and revoke the API keys of the shop's backends; two can be live at once.
+    /// The settings in force.
+    Config {
+        #[command(subcommand)]
+        command: config::Command,
+    },
+    /// Make, list, rotate and revoke keys of all four kinds; two of a kind can be live at once.
     Key {
         #[command(subcommand)]
         command: keys::Command,
@@ -71,7 +78,7 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
     let Cli { flags, command } = cli;
     match command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let config = config(&flags)?;
+            let config = settings(&flags)?;
             telemetry::start(&config.log)?;
             let api = app::Api::build(config)?;
             tracing::info!(address = %api.address(), version = env!("CARGO_PKG_VERSION"), "listening");
@@ -89,7 +96,8 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
             let flags = if flags.file().is_some() { flags } else { flags.with_file(file) };
             init::fill(&dir, &database(&flags)?, demo).await?;
         }
-        Command::Key { command } => keys::run(&database(&flags)?, command).await?,
+        Command::Config { command } => config::run(&flags, command)?,
+        Command::Key { command } => keys::run(&flags, command).await?,
         Command::Backup { path } => backup::back_up(&database(&flags)?, &path)?,
         Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force)?,
         Command::Openapi => {
@@ -99,12 +107,12 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
     Ok(None)
 }
 
-fn config(flags: &Flags) -> Result<Config> {
+fn settings(flags: &Flags) -> Result<Config> {
     Ok(load(flags, std::env::vars())?.config)
 }
 
 fn database(flags: &Flags) -> Result<DatabaseUrl> {
-    Ok(DatabaseUrl::parse(&config(flags)?.database.url)?)
+    Ok(DatabaseUrl::parse(&settings(flags)?.database.url)?)
 }
 
 /// Prints a line of a command's result.

@@ -23,6 +23,25 @@ pub enum Origin {
     Env(String),
     /// The flag of that name.
     Flag(String),
+    /// A file that holds this one secret.
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// Where its name came from.
+        named: Box<Origin>,
+    },
+}
+
+impl Origin {
+    /// The layer: a file, the environment, or the command line.
+    fn source(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Secret { named, .. } => named.source(),
+            Self::Env(_) => None,
+            Self::Flag(_) => Some(Path::new("--")),
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -31,6 +50,7 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Env(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => write!(f, "flag --{name}"),
+            Self::Secret { path, named } => write!(f, "{}, named by {named}", path.display()),
         }
     }
 }
@@ -42,6 +62,8 @@ pub struct Loaded {
     pub config: Config,
     /// Where each value that is no default came from, by `section.name`.
     pub origins: BTreeMap<String, Origin>,
+    /// The files that were read, in that order.
+    pub files: Vec<PathBuf>,
 }
 
 /// Why the settings cannot be used. Says what to change, and never shows a secret.
@@ -64,6 +86,16 @@ pub enum ConfigError {
         line: usize,
         /// What is wrong there.
         message: String,
+    },
+    /// The file of a secret cannot be read.
+    #[error("cannot read {} for `{key}`: {source}", path.display())]
+    Secret {
+        /// The setting.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// A name that is no setting's.
     #[error("unknown setting `{name}` in {origin}{}", hint(similar))]
@@ -204,6 +236,7 @@ pub fn load(
 struct Layers {
     table: Table,
     origins: BTreeMap<String, Origin>,
+    files: Vec<PathBuf>,
 }
 
 impl Layers {
@@ -219,6 +252,8 @@ impl Layers {
                 .map_or(1, |before| before.matches('\n').count() + 1),
             message: error.message().to_owned(),
         })?;
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        self.files.push(path.clone());
         let origin = Origin::File(path);
         for (section, value) in table {
             let Value::Table(values) = value else {
@@ -226,10 +261,20 @@ impl Layers {
             };
             for (name, value) in values {
                 let key = format!("{section}.{name}");
-                let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+                let named = |setting: &&Setting| setting.key == key;
+                let in_file = |setting: &&Setting| setting.file_key().as_ref() == Some(&key);
+                if let Some(setting) = SETTINGS.iter().find(named) {
+                    self.set_once(setting, value, origin.clone())?;
+                } else if let Some(setting) = SETTINGS.iter().find(in_file) {
+                    let path = value.as_str().ok_or_else(|| ConfigError::Value {
+                        key: key.clone(),
+                        origin: origin.clone(),
+                        message: "expected the path of a file".into(),
+                    })?;
+                    self.add_secret(setting, &folder.join(path), origin.clone())?;
+                } else {
                     return Err(unknown(&key, origin, |setting| setting.key.to_owned()));
-                };
-                self.set(setting, value, origin.clone());
+                }
             }
         }
         Ok(())
@@ -237,10 +282,65 @@ impl Layers {
 
     fn add_env(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         let origin = Origin::Env(name.to_owned());
+        let in_file = |setting: &&Setting| setting.file_env().as_deref() == Some(name);
         match SETTINGS.iter().find(|setting| setting.env() == name) {
             Some(setting) => self.add_text(setting, text, origin),
-            None => Err(unknown(name, origin, Setting::env)),
+            None => match SETTINGS.iter().find(in_file) {
+                Some(setting) => self.add_secret(setting, Path::new(text), origin),
+                None => Err(unknown(name, origin, Setting::env)),
+            },
         }
+    }
+
+    /// Takes a secret from a file of its own; a list has an entry a line.
+    fn add_secret(
+        &mut self,
+        setting: &Setting,
+        path: &Path,
+        named: Origin,
+    ) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Secret {
+            key: setting.key.to_owned(),
+            path: path.to_owned(),
+            source,
+        })?;
+        let origin = Origin::Secret { path: path.to_owned(), named: Box::new(named) };
+        let mut lines =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let value = match setting.kind {
+            Kind::List => {
+                let entries: Vec<_> = lines.map(|line| Value::String(line.to_owned())).collect();
+                (!entries.is_empty()).then_some(Value::Array(entries))
+            }
+            _ => lines.next().map(|line| Value::String(line.to_owned())),
+        };
+        let value = value.ok_or_else(|| ConfigError::Value {
+            key: setting.key.to_owned(),
+            origin: origin.clone(),
+            message: "the file holds nothing".into(),
+        })?;
+        self.set_once(setting, value, origin)
+    }
+
+    /// Refuses a secret that one source gives in both forms.
+    fn set_once(
+        &mut self,
+        setting: &Setting,
+        value: Value,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        if let Some(before) = self.origins.get(setting.key)
+            && before.source() == origin.source()
+        {
+            return Err(ConfigError::Value {
+                key: setting.key.to_owned(),
+                origin,
+                message: "the value and a file for it stand side by side: give one of the two"
+                    .into(),
+            });
+        }
+        self.set(setting, value, origin);
+        Ok(())
     }
 
     fn add_text(
@@ -269,8 +369,7 @@ impl Layers {
                 Value::Array(entries.map(|entry| Value::String(entry.to_owned())).collect())
             }
         };
-        self.set(setting, value, origin);
-        Ok(())
+        self.set_once(setting, value, origin)
     }
 
     fn set(&mut self, setting: &Setting, value: Value, origin: Origin) {
@@ -284,7 +383,7 @@ impl Layers {
 
     fn finish(self) -> Result<Loaded, ConfigError> {
         match Value::Table(self.table.clone()).try_into::<Config>() {
-            Ok(config) => Ok(Loaded { config, origins: self.origins }),
+            Ok(config) => Ok(Loaded { config, origins: self.origins, files: self.files }),
             Err(error) => Err(self.blame(&error)),
         }
     }
@@ -334,139 +433,4 @@ fn unknown(name: &str, origin: Origin, spell: impl Fn(&Setting) -> String) -> Co
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-    use std::io::Write;
-
-    fn file(text: &str) -> tempfile::NamedTempFile {
-        let mut file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        file
-    }
-
-    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
-    }
-
-    fn flags(arguments: &[&str]) -> Flags {
-        let command = Flags::augment_args(Command::new("test").no_binary_name(true));
-        Flags::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn without_anything_the_defaults_hold() {
-        let loaded = load(&Flags::default(), env(&[("PATH", "/bin")])).unwrap();
-        assert_eq!(loaded.config.push.websocket_listen.port(), 8091);
-        assert_eq!(loaded.config.push.pusher_listen.port(), 8092);
-        assert_eq!(loaded.config.api.listen.port(), 8090);
-        assert_eq!(loaded.config.push.http_listen.port(), 8093);
-        assert!(loaded.origins.is_empty());
-    }
-
-    #[test]
-    fn the_later_source_wins() {
-        let first = file(
-            "[api]\nlisten = '127.0.0.1:1'\nname = 'first'\nheartbeat_ms = 1\n[log]\nlevel = 'warn'",
-        );
-        let second = file("[api]\nlisten = '127.0.0.1:2'\nname = 'second'\nheartbeat_ms = 2");
-        let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
-        let flags = flags(&[
-            "--config",
-            &path(&first),
-            "--config-override",
-            &path(&second),
-            "--api-listen",
-            "127.0.0.1:4",
-        ]);
-        let env = env(&[("CHAFFER_API_LISTEN", "127.0.0.1:3"), ("CHAFFER_API_NAME", "third")]);
-        let loaded = load(&flags, env).unwrap();
-        assert_eq!(loaded.config.api.listen.port(), 4);
-        assert_eq!(loaded.config.api.name, "third");
-        assert_eq!(loaded.config.api.heartbeat_ms, 2);
-        assert_eq!(loaded.config.log.level, "warn");
-        assert_eq!(loaded.origins["api.listen"], Origin::Flag("api-listen".into()));
-        assert_eq!(loaded.origins["api.name"], Origin::Env("CHAFFER_API_NAME".into()));
-        assert_eq!(loaded.origins["log.level"], Origin::File(first.path().into()));
-    }
-
-    #[test]
-    fn lists_are_separated_by_commas() {
-        let env = env(&[("CHAFFER_PUSH_LEGACY_TOPICS", "kittens*, order_1 ,,")]);
-        let loaded = load(&Flags::default(), env).unwrap();
-        assert_eq!(loaded.config.push.legacy_topics, ["kittens*", "order_1"]);
-    }
-
-    #[test]
-    fn unknown_names_are_refused_wherever_they_stand() {
-        let refused = |flags: &Flags, pairs: &[(&str, &str)]| {
-            load(flags, env(pairs)).unwrap_err().to_string()
-        };
-        let text = refused(&Flags::default(), &[("CHAFFER_PUSH_WEBSOKET_LISTEN", "x")]);
-        assert!(text.contains("did you mean `CHAFFER_PUSH_WEBSOCKET_LISTEN`"), "{text}");
-        for content in
-            ["[api]\nlissten = 1", "[apj]\nlisten = 1", "listen = 1", "[[api]]\nlisten = 1"]
-        {
-            let file = file(content);
-            let text = refused(&Flags::default().with_file(file.path()), &[]);
-            assert!(text.contains("unknown setting"), "{content}: {text}");
-        }
-    }
-
-    #[test]
-    fn a_bad_value_is_named_with_its_place() {
-        let text = load(&Flags::default(), env(&[("CHAFFER_API_LISTEN", "nowhere")]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            text.starts_with("`api.listen` from environment variable CHAFFER_API_LISTEN"),
-            "{text}"
-        );
-        let file = file("[api]\nname = 'x'\n[push]\nping_seconds = -1");
-        let text = load(&Flags::default().with_file(file.path()), []).unwrap_err().to_string();
-        assert!(text.starts_with("`push.ping_seconds` from "), "{text}");
-    }
-
-    #[test]
-    fn errors_never_show_a_secret() {
-        for content in [
-            "[keys]\nlink = 'hunter2'",
-            "[keys]\nlink = [hunter2]",
-            "[database]\nurl = ['hunter2']",
-        ] {
-            let file = file(content);
-            let error = load(&Flags::default().with_file(file.path()), []).unwrap_err();
-            assert!(!error.to_string().contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_missing_file_is_an_error_when_it_was_named() {
-        let error = load(&Flags::default().with_file("/nowhere/chaffer.toml"), []).unwrap_err();
-        assert!(error.to_string().contains("/nowhere/chaffer.toml"), "{error}");
-    }
-
-    #[test]
-    fn the_list_of_settings_and_the_structs_agree() {
-        let listed: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
-        assert_eq!(listed.len(), SETTINGS.len());
-        let full = Config {
-            api: super::super::Api {
-                websocket_url: Some(String::new()),
-                publish_to: Some(String::new()),
-                push_http_url: Some(String::new()),
-                ..Default::default()
-            },
-            push: super::super::Push { api_url: Some(String::new()), ..Default::default() },
-            ..Default::default()
-        };
-        let written = Table::try_from(&full).unwrap();
-        let in_structs: BTreeSet<String> = written
-            .iter()
-            .flat_map(|(section, values)| {
-                values.as_table().unwrap().keys().map(move |name| format!("{section}.{name}"))
-            })
-            .collect();
-        assert_eq!(in_structs.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed);
-    }
-}
+mod tests;

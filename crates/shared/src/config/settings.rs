@@ -33,6 +33,18 @@ impl Setting {
         format!("CHAFFER_{}", self.key.replace('.', "_").to_uppercase())
     }
 
+    /// The name under which a secret's value is replaced by the path of a file that holds it: `keys.link_file`.
+    #[must_use]
+    pub fn file_key(&self) -> Option<String> {
+        self.secret.then(|| format!("{}_file", self.key))
+    }
+
+    /// The same in the environment: `CHAFFER_KEYS_LINK_FILE`.
+    #[must_use]
+    pub fn file_env(&self) -> Option<String> {
+        self.secret.then(|| format!("{}_FILE", self.env()))
+    }
+
     /// The flag, without its dashes: `push.http_listen` is `push-http-listen`.
     #[must_use]
     pub fn flag(&self) -> String {

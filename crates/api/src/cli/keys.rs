@@ -167,7 +167,7 @@ fn create(loaded: &Loaded, kind: Kind) -> Result<()> {
     if kind == Kind::Shop {
         say(&key);
     }
-    say(&format!("{} has its first key; restart chaffer-push, then chaffer-api", kind.setting()));
+    say(&format!("{} has its first key; restart chaffer-push, then chaffer-api (SIGUSR2 does it without a pause)", kind.setting()));
     Ok(())
 }
 
@@ -268,11 +268,11 @@ impl Kind {
                  chaffer-api key revoke --kind shop"
             }
             Self::Token => {
-                "restart chaffer-push, then chaffer-api, and an hour later, when the last token of the older one has \
+                "restart chaffer-push, then chaffer-api (SIGUSR2 does it without a pause), and an hour later, when the last token of the older one has \
                  ended: chaffer-api key revoke --kind token"
             }
             Self::Link | Self::Api => {
-                "restart chaffer-push, then chaffer-api, and then end the older one: chaffer-api key revoke --kind link"
+                "restart chaffer-push, then chaffer-api (SIGUSR2 does it without a pause), and then end the older one: chaffer-api key revoke --kind link"
             }
         }
     }

@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "a missing field of a JSON value reads as null")]
 
 mod database;
+mod guide;
 mod http;
 mod listener;
 mod ports;
@@ -18,6 +19,7 @@ mod stack;
 mod wait;
 
 pub use database::{Database, Kind};
+pub use guide::{Block, Page, Php, Shell};
 pub use http::{Answer, Api, Person, Shop};
 pub use listener::{Heard, Listener, SessionLog};
 pub use ports::free_port;

@@ -204,7 +204,8 @@ fn deployed(folder: &Path, file: &str, places: &BTreeMap<&str, String>) -> Resul
     Ok(target)
 }
 
-fn supervisord(stack: &Stack) -> Result<Process> {
+/// The programs of `deploy/supervisor`, with the places of this machine.
+pub(crate) fn supervised(stack: &Stack) -> Result<PathBuf> {
     let folder = stack.folder();
     let binaries = chaffer_tests::target("chaffer-api")?;
     let user = std::process::Command::new("id").arg("-un").output()?;
@@ -216,7 +217,12 @@ fn supervisord(stack: &Stack) -> Result<Process> {
         ("/var/log/chaffer", folder.display().to_string()),
         ("user=chaffer", format!("user={}", user.trim())),
     ]);
-    let programs = deployed(folder, "supervisor/chaffer.conf", &places)?;
+    deployed(folder, "supervisor/chaffer.conf", &places)
+}
+
+fn supervisord(stack: &Stack) -> Result<Process> {
+    let folder = stack.folder();
+    let programs = supervised(stack)?;
     let main = folder.join("supervisord.conf");
     let here = folder.display();
     std::fs::write(

@@ -31,6 +31,7 @@ mod demo;
 mod deployment;
 mod document;
 mod feed;
+mod guides;
 mod handover;
 mod history;
 mod keys;

@@ -1,0 +1,398 @@
+//! Every block of the guides, run in the order of the page: PHP by php-cli, shell by bash, the pages' scripts by
+//! Node.js, nginx's lines by nginx. A block in a language that is not known here fails the test.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use chaffer_tests::{
+    Api, Block, Kind, PATIENCE, Page, Php, Process, Scene, Setup, Shell, Stack, free_port, play,
+    repository, until,
+};
+use serde_json::{Value, json};
+
+use crate::deployment::supervised;
+
+stories!(the_guide_for_backends_does_what_it_says);
+
+const SHOP_KEY: &str = "the-key-of-a-shop-that-reads-guides-0123456789";
+
+async fn the_guide_for_backends_does_what_it_says(scene: &Scene) -> Result<()> {
+    let setup = Setup::new(scene)?.set("keys.shop", vec![SHOP_KEY]);
+    let mut stack = setup.prepare(scene).await?;
+    let folder = stack.folder().to_owned();
+    let shell = Shell::new(&folder)?;
+    let api = chaffer_tests::target("chaffer-api")?;
+    // `runuser -u chaffer -- PROGRAM`: there is no such user here.
+    shell.script("bin/runuser", "[[ $1 == -u && $3 == -- ]]; shift 3; exec \"$@\"")?;
+    let config = stack.config.display();
+    shell.script("bin/chaffer-api", &format!("exec {} --config {config} \"$@\"", api.display()))?;
+    let group = std::process::Command::new("id").arg("-gn").output()?;
+    let web = free_port()?;
+    let places = BTreeMap::from([
+        ("http://127.0.0.1:8090", stack.api_url()),
+        ("https://shop.example/chat", stack.api_url()),
+        ("wss://shop.example/ws", stack.websocket_url()),
+        ("'/chat-token.php'", format!("'http://127.0.0.1:{web}/chat-token.php'")),
+        ("/etc/shop", folder.display().to_string()),
+        ("www-data", String::from_utf8(group.stdout)?.trim().to_owned()),
+        ("the-shop-key", SHOP_KEY.to_owned()),
+    ]);
+    // The shop's web server, and the shop's own way to know who is logged in.
+    let login = folder.join("login.php");
+    std::fs::write(&login, "<?php function current_user_id() { return '7'; }")?;
+    let mut server = Process::new("php", &folder, folder.join("php-server.log")).args([
+        "-d".to_owned(),
+        format!("auto_prepend_file={}", login.display()),
+        "-S".into(),
+        format!("127.0.0.1:{web}"),
+        "-t".into(),
+        folder.display().to_string(),
+    ]);
+    server.start()?;
+    let mut php = Php::start(&folder)?;
+    let mut printed = String::new();
+
+    for block in Block::read("integrate.md")? {
+        let block = block.here(&places);
+        let line = block.line;
+        let run = async {
+            match block.language.as_str() {
+                "toml" => {
+                    std::fs::write(folder.join("chaffer.local.toml"), &block.text)?;
+                    stack.push.start()?;
+                    stack.api.start()?;
+                    stack.ready().await?;
+                    Ok(String::new())
+                }
+                "sh" => shell.run(&block.text).await,
+                "php" => match block.text.strip_prefix("// ").and_then(|it| it.split_once('\n')) {
+                    Some((file, _)) if file.ends_with(".php") => {
+                        let path = folder.join(file);
+                        std::fs::write(&path, format!("<?php\n{}", block.text))?;
+                        // The page asks the web server for the other one.
+                        if file == "chaffer.php" { php.include(&path) } else { Ok(String::new()) }
+                    }
+                    _ => php.run(&block.text),
+                },
+                "js" => {
+                    the_page_is_live(&mut stack, &printed, &block.text).await?;
+                    let log = std::fs::read_to_string(folder.join("php-server.log"))?;
+                    ensure!(log.contains("[200]: POST /chat-token.php"), "{log}");
+                    Ok(String::new())
+                }
+                other => bail!("blocks in {other} are not run"),
+            }
+        };
+        let output: Result<String> = run.await;
+        let output = output.with_context(|| format!("integrate.md:{line}"))?;
+        block.check(&output)?;
+        printed.push_str(&output);
+    }
+    the_button_works(&stack, &printed).await
+}
+
+/// What the page's script lacks: a WebSocket in Node.js 20, its own functions, and a way to be told to write.
+fn page(functions: &str, script: &str) -> String {
+    format!(
+        r#"import WebSocket from "ws";
+import {{ createInterface }} from "node:readline";
+Object.assign(globalThis, {{ WebSocket, window: globalThis }});
+const print = (value) => console.log(JSON.stringify(value));
+{functions}
+{script}"#
+    )
+}
+
+async fn the_page_is_live(stack: &mut Stack, printed: &str, script: &str) -> Result<()> {
+    let settings =
+        printed.split_once("<script>").and_then(|(_, rest)| rest.split_once("</script>"));
+    let settings = settings.context("PHP wrote no settings for the page")?.0;
+    let functions = format!(
+        r#"{settings}
+const showMessage = (message) => print({{ message: message.text }});
+const showBadge = (total) => print({{ total }});
+const reload = () => print({{ reload: true }});
+createInterface({{ input: process.stdin }}).on("line", (line) => {{
+  const {{ thread, text }} = JSON.parse(line);
+  send(thread, text).then(({{ text }}) => print({{ sent: text }}), (error) => print({{ error: String(error) }}));
+}});"#
+    );
+    let mut page = Page::start(stack.folder(), &page(&functions, script))?;
+    let news = |wanted: Value| -> Result<()> {
+        let mut seen = Vec::new();
+        loop {
+            let next = page.next().with_context(|| format!("no {wanted} after {seen:?}"))?;
+            if next == wanted {
+                return Ok(());
+            }
+            ensure!(next["error"].is_null(), "{next}");
+            seen.push(next);
+        }
+    };
+    news(json!({"reload": true}))?;
+    let shop = stack.shop()?;
+    let list = shop.acting("7").get("/v1/threads").await?.expect(200)?;
+    let thread = list["threads"][0]["id"].as_i64().context("no thread")?;
+    shop.acting("9").say(thread, "live").await?;
+    news(json!({"message": "live"}))?;
+    news(json!({"total": 1}))?;
+    page.tell(&json!({"thread": thread, "text": "from the page"}))?;
+    let news = |wanted: Value| -> Result<()> {
+        while page.next()? != wanted {}
+        Ok(())
+    };
+    news(json!({"sent": "from the page"}))?;
+    // It comes back by itself, and what was missed is shown, or all is loaded anew.
+    stack.crash_push()?;
+    stack.push_ready().await?;
+    until("the page is back", async || {
+        let topics = Api::new(&stack.push_url())?.get("/debug/topics").await?;
+        Ok(topics.text.contains("user:7"))
+    })
+    .await?;
+    shop.acting("9").say(thread, "after the restart").await?;
+    news(json!({"message": "after the restart"}))
+}
+
+/// What the signed button sends is taken from a browser.
+async fn the_button_works(stack: &Stack, printed: &str) -> Result<()> {
+    let start = printed.split_once("data-start=\"").and_then(|(_, rest)| rest.split_once('"'));
+    let start = start.context("no button")?.0.replace("&quot;", "\"");
+    let customer = stack.shop()?.person("7").await?;
+    let start: Value = serde_json::from_str(&start)?;
+    customer.post("/v1/threads", start.clone()).await?.expect(201)?;
+    let mut forged = start;
+    forged["subject"]["title"] = "A gold mug".into();
+    customer.post("/v1/threads", forged).await?.refused(403, "subject_signature_wrong")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r16_the_guide_from_the_php_daemon_leads_there_and_back() -> Result<()> {
+    play("from-php", Kind::Sqlite, from_the_php_daemon_and_back).await
+}
+
+/// Stands for the PHP daemon: the same two ports, the real php-zmq, and a file of what came in.
+const OLD_DAEMON: &str = r#"<?php
+[, $websocket, $pusher, $file] = $argv;
+$listener = stream_socket_server("tcp://127.0.0.1:$websocket") ?: exit(1);
+$pull = new ZMQSocket(new ZMQContext(), ZMQ::SOCKET_PULL);
+$pull->bind("tcp://127.0.0.1:$pusher");
+while (true) {
+    file_put_contents($file, $pull->recv() . "\n", FILE_APPEND);
+}
+"#;
+
+/// The shop's own code, as the guide's first step looks for it.
+const SHOP_PHP: &str = r#"<?php
+$push = (new ZMQContext())->getSocket(ZMQ::SOCKET_PUSH);
+$push->setSockOpt(ZMQ::SOCKOPT_LINGER, 2000);
+$push->connect('tcp://127.0.0.1:8092');
+$push->send(json_encode(['category' => 'stock', 'item' => 88]));
+"#;
+
+async fn from_the_php_daemon_and_back(scene: &Scene) -> Result<()> {
+    let stack = Setup::new(scene)?.prepare(scene).await?;
+    let folder = stack.folder().to_owned();
+    let here = folder.display();
+    let port = free_port()?;
+    let places = BTreeMap::from([
+        ("127.0.0.1:8091", format!("127.0.0.1:{}", stack.ports.websocket)),
+        ("127.0.0.1:8092", format!("127.0.0.1:{}", stack.ports.pusher)),
+        ("127.0.0.1:8093", format!("127.0.0.1:{}", stack.ports.http)),
+        ("https://shop.example/ws", format!("http://127.0.0.1:{port}/ws")),
+        ("/var/www/shop", folder.join("www").display().to_string()),
+    ]);
+    let on_this_machine = |text: &str| {
+        let block = Block { language: String::new(), text: text.into(), line: 0 };
+        block.here(&places).text
+    };
+    std::fs::create_dir(folder.join("www"))?;
+    std::fs::write(folder.join("www/push.php"), on_this_machine(SHOP_PHP))?;
+    std::fs::write(folder.join("www/page.js"), "session.subscribe('stock', show);\n")?;
+    std::fs::write(folder.join("old-daemon.php"), OLD_DAEMON)?;
+    let heard_by_php = folder.join("heard-by-php");
+    let old = format!(
+        "[program:shop-push]\ncommand=php {here}/old-daemon.php {} {} {}\nredirect_stderr=true\n\
+         stdout_logfile={here}/old-daemon.log\n",
+        stack.ports.websocket,
+        stack.ports.pusher,
+        heard_by_php.display()
+    );
+    std::fs::create_dir(folder.join("conf.d"))?;
+    std::fs::write(folder.join("conf.d/shop-push.conf"), old)?;
+    let programs = supervised(&stack)?;
+    let supervisor = folder.join("supervisor.conf");
+    std::fs::write(
+        &supervisor,
+        format!(
+            "[supervisord]\nnodaemon=true\nlogfile={here}/supervisord-own.log\npidfile={here}/supervisord.pid\n\
+             childlogdir={here}\n[unix_http_server]\nfile={here}/supervisor.sock\n\
+             [supervisorctl]\nserverurl=unix://{here}/supervisor.sock\n[rpcinterface:supervisor]\n\
+             supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\
+             [include]\nfiles={here}/conf.d/*.conf\n"
+        ),
+    )?;
+    let shell = Shell::new(&folder)?;
+    let control = which("supervisorctl")?;
+    let supervisor = supervisor.display();
+    shell.script("bin/supervisorctl", &format!("exec {control} -c {supervisor} \"$@\""))?;
+    // The installer has a test of its own, in a Debian of its own; here is what it comes to.
+    shell.script(
+        "deploy/install.sh",
+        &format!(
+            "[[ $* == '--binaries target/release --site https://shop.example' ]]\n\
+             cp {} conf.d/chaffer.conf\nsupervisorctl update chaffer-push chaffer-api\n\
+             until curl -sf {}/readyz && curl -sf {}/readyz; do sleep 0.1; done",
+            programs.display(),
+            stack.push_url(),
+            stack.api_url()
+        ),
+    )?;
+    let mut supervisord = Process::new("supervisord", &folder, folder.join("supervisord.log"))
+        .args(["-n".to_owned(), "-c".into(), supervisor.to_string()]);
+    supervisord.start()?;
+    until("the PHP daemon runs", async || {
+        ensure!(supervisord.is_running(), "{}", supervisord.output());
+        Ok(shell.run("supervisorctl status shop-push").await?.contains("RUNNING"))
+    })
+    .await?;
+
+    let php_hears = async |times: usize| {
+        shell.run("php www/push.php").await?;
+        until("the PHP daemon heard it", async || {
+            let heard = std::fs::read_to_string(&heard_by_php).unwrap_or_default();
+            Ok(heard.lines().filter(|line| line.contains("\"item\":88")).count() == times)
+        })
+        .await
+    };
+    php_hears(1).await?;
+
+    let mut php = Php::start(&folder)?;
+    let mut nginx = None;
+    let mut old_page = None;
+    for block in Block::read("replace-the-php-daemon.md")? {
+        let block = block.here(&places);
+        let run = async {
+            match block.language.as_str() {
+                "sh" => shell.run(&block.text).await,
+                "toml" => {
+                    std::fs::write(folder.join("chaffer.local.toml"), &block.text)?;
+                    Ok(String::new())
+                }
+                "nginx" => {
+                    let process = nginx.insert(with_nginx(&stack, port, &block.text)?);
+                    process.start()?;
+                    let url = format!("ws://127.0.0.1:{port}/ws");
+                    let script = repository().join("web/tests/old-page.mjs").display().to_string();
+                    until("nginx listens", async || {
+                        ensure!(process.is_running(), "{}", process.output());
+                        Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok())
+                    })
+                    .await?;
+                    let page = Page::node(&folder, &[script, url, "stock".into()])?;
+                    let ready = page.next()?;
+                    ensure!(ready["ready"].is_string(), "{ready}");
+                    old_page = Some(page);
+                    Ok(String::new())
+                }
+                "php" => {
+                    let printed = php.run(&block.text)?;
+                    // Step 5: the old page shows what PHP wrote, byte for byte.
+                    if block.text.contains("осталось 3") {
+                        let heard = old_page.as_ref().context("no page")?.next()?;
+                        let json = json!({"category": "stock", "item": 88, "text": "осталось 3"});
+                        assert_eq!(heard["event"], json);
+                        let raw = r#"[8,"stock",{"category":"stock","item":88,"text":"\u043e\u0441\u0442\u0430\u043b\u043e\u0441\u044c 3"}]"#;
+                        assert_eq!(heard["raw"], raw);
+                    }
+                    Ok(printed)
+                }
+                "js" => {
+                    a_page_that_has_moved_hears_both(&stack, &mut php, &block.text).await?;
+                    Ok(String::new())
+                }
+                other => bail!("blocks in {other} are not run"),
+            }
+        };
+        let output: Result<String> = run.await;
+        let place = || format!("replace-the-php-daemon.md:{}", block.line);
+        block.check(&output.with_context(place)?).with_context(place)?;
+        if block.text.contains("supervisorctl start shop-push") {
+            until("the PHP daemon runs again", async || {
+                Ok(shell.run("supervisorctl status shop-push").await?.contains("RUNNING"))
+            })
+            .await?;
+            php_hears(2).await?;
+        }
+    }
+    drop(php);
+    let status = supervisord.stop(PATIENCE).await?;
+    ensure!(status.success(), "supervisord: {status}");
+    nginx.context("no block for nginx")?.stop(PATIENCE).await?;
+    Ok(())
+}
+
+fn which(program: &str) -> Result<String> {
+    let path = std::env::var("PATH")?;
+    let found = path.split(':').map(|folder| format!("{folder}/{program}"));
+    let mut found = found.filter(|path| std::path::Path::new(path).is_file());
+    found.next().with_context(|| format!("{program} is not installed"))
+}
+
+/// The shop's nginx with these lines in its server.
+fn with_nginx(stack: &Stack, port: u16, lines: &str) -> Result<Process> {
+    let folder = stack.folder();
+    let here = folder.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {here}/shop-{kind};\n"))
+        .concat();
+    let main = folder.join("shop-nginx.conf");
+    std::fs::write(
+        &main,
+        format!(
+            "daemon off;\npid {here}/shop-nginx.pid;\nerror_log {here}/shop-nginx-error.log;\n\
+             events {{}}\nhttp {{\n{temporary}access_log off;\n\
+             server {{\nlisten 127.0.0.1:{port};\n{lines}}}\n}}\n"
+        ),
+    )?;
+    let log = folder.join("shop-nginx.log");
+    Ok(Process::new("nginx", folder, log).args([
+        "-c".to_owned(),
+        main.display().to_string(),
+        "-e".into(),
+        format!("{here}/shop-nginx-start.log"),
+    ]))
+}
+
+/// Step 8: a native page hears legacy events beside its own.
+async fn a_page_that_has_moved_hears_both(
+    stack: &Stack,
+    php: &mut Php,
+    script: &str,
+) -> Result<()> {
+    let side_door = Api::new(&stack.push_url())?;
+    until("the push daemon is back", async || Ok(side_door.get("/readyz").await?.status == 200))
+        .await?;
+    let customer = json!({"role": "customer", "name": "Anna"});
+    let person = stack.shop()?.new_person("7", customer).await?;
+    let session = json!({"token": person.token, "websocket_url": stack.websocket_url()});
+    let functions = format!(
+        "const session = {session};\nconst show = (topic, event) => print({{ topic, event }});"
+    );
+    let page = Page::start(stack.folder(), &page(&functions, script))?;
+    until("the page has subscribed", async || {
+        Ok(side_door.get("/debug/topics").await?.text.contains("\"stock\""))
+    })
+    .await?;
+    php.run("push_event(['category' => 'stock', 'item' => 99, 'text' => 'ещё']);")?;
+    // What was queued while the daemon was down has come before it, or goes on coming.
+    loop {
+        let heard = page.next()?;
+        assert_eq!(heard["topic"], "stock");
+        if heard["event"]["item"] == 99 {
+            assert_eq!(heard["event"]["text"], "ещё");
+            return Ok(());
+        }
+    }
+}

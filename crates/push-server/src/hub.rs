@@ -9,6 +9,7 @@ mod member;
 mod memory;
 mod shard;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -34,6 +35,46 @@ const COMMANDS: usize = 4096;
 /// The number of a connection, unique for the life of the process.
 pub type ConnectionId = u64;
 
+/// The name of a session, which nobody can guess: 128 random bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionId(u128);
+
+impl SessionId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Reads one as it was told; `None` when it is nobody's.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Which of those who subscribed to a legacy topic hear something; all, by default.
+#[derive(Debug, Default)]
+pub struct Hearers {
+    /// These do not.
+    pub exclude: Vec<SessionId>,
+    /// Nobody but these; `None`: no matter who.
+    pub eligible: Option<Vec<SessionId>>,
+}
+
+impl Hearers {
+    fn include(&self, session: SessionId) -> bool {
+        !self.exclude.contains(&session)
+            && self.eligible.as_ref().is_none_or(|eligible| eligible.contains(&session))
+    }
+}
+
 /// Something to pass on, encoded once for all who get it.
 #[derive(Debug)]
 pub struct Published {
@@ -58,6 +99,8 @@ pub enum Audience {
         topic: String,
         /// The message as it came, for native sessions: a part of the frame, so it costs nothing.
         payload: Bytes,
+        /// Which of those who subscribed.
+        hearers: Hearers,
     },
 }
 
@@ -76,11 +119,22 @@ impl Published {
     /// A legacy event; the payload has been found to be a JSON object.
     #[must_use]
     pub fn legacy(topic: String, payload: &str) -> Self {
+        Self::legacy_to(topic, payload, Hearers::default())
+    }
+
+    /// What a WAMP client publishes; the payload has been found to be JSON.
+    #[must_use]
+    pub fn legacy_to(topic: String, payload: &str, hearers: Hearers) -> Self {
         let frame = wamp::event_frame(&topic, payload);
         // All but the bracket at the end.
         let end = frame.len().saturating_sub(1);
         let payload = frame.slice(end.saturating_sub(payload.len())..end);
-        Self { id: None, at: Utc::now(), frame, audience: Audience::Legacy { topic, payload } }
+        Self {
+            id: None,
+            at: Utc::now(),
+            frame,
+            audience: Audience::Legacy { topic, payload, hearers },
+        }
     }
 }
 
@@ -92,7 +146,7 @@ pub struct NativeJoin {
     /// The last event that the client has seen.
     pub after: Option<EventId>,
     /// The name of the session.
-    pub session: String,
+    pub session: SessionId,
 }
 
 /// What a shard is told.
@@ -120,7 +174,7 @@ pub enum Command {
     /// A native client.
     JoinNative(ConnectionId, Arc<Outlet>, Box<NativeJoin>),
     /// A WAMP client.
-    JoinLegacy(ConnectionId, Arc<Outlet>),
+    JoinLegacy(ConnectionId, Arc<Outlet>, SessionId),
     /// A native client shows its next token.
     Refresh(ConnectionId, Box<Claims>),
     /// A native client wants to hear of these users' coming and going, until a moment.

@@ -28,6 +28,7 @@ use crate::hub::Published;
 use crate::metrics::{Dropped, Limited, Metrics, Refused};
 use crate::repair::{Incoming, Waiting};
 use crate::throttle::Throttle;
+use crate::websocket::wamp::Patterns;
 use crate::zmtp::{self, OPENING, Peer, ZmtpError};
 
 /// So many messages, and so many bytes of them, may wait to be passed on.
@@ -37,6 +38,9 @@ const WAITING_BYTES: usize = 64 << 20;
 /// Room for a read: little for peers that send little.
 const SMALL_READ: usize = 4096;
 const LARGE_READ: usize = 65536;
+
+/// The most of a topic that a line of the log shows.
+const MAX_LOGGED_BYTES: usize = 100;
 
 /// When the daemon stops, a peer that has nothing more to say for so long is let go.
 const DRAIN_PAUSE: Duration = Duration::from_millis(50);
@@ -48,6 +52,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct Intake {
     keys: LinkKeys,
     topic_key: String,
+    topics: Patterns,
     max_frame_bytes: usize,
     handshake: Duration,
     metrics: Arc<Metrics>,
@@ -70,6 +75,7 @@ impl Intake {
         let intake = Self {
             keys,
             topic_key: config.legacy_topic_key.clone(),
+            topics: Patterns::new(&config.legacy_topics),
             max_frame_bytes: config.max_frame_bytes,
             handshake: Duration::from_secs(config.handshake_seconds),
             metrics,
@@ -223,6 +229,12 @@ impl Intake {
         }
         if message.starts_with(b"{") {
             let (topic, payload) = legacy(message, &self.topic_key)?;
+            if !self.topics.allow(&topic) {
+                let topic = topic.get(..topic.floor_char_boundary(MAX_LOGGED_BYTES));
+                let detail =
+                    format!("nobody may hear {topic:?}: push.legacy_topics does not list it");
+                return Err((Dropped::NotListed, detail));
+            }
             return Ok(Incoming::Legacy(Arc::new(Published::legacy(topic, payload))));
         }
         if !message.starts_with(MAGIC) {

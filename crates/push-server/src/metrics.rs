@@ -18,6 +18,8 @@ pub enum Dropped {
     InvalidJson,
     /// A legacy message without a topic under the configured key.
     NoTopic,
+    /// A legacy message whose topic nobody may hear.
+    NotListed,
     /// A signed message whose signature does not hold.
     WrongSignature,
     /// A signed message that is no frame of ours.
@@ -27,13 +29,14 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Empty,
         Self::Multipart,
         Self::NotAnObject,
         Self::InvalidUtf8,
         Self::InvalidJson,
         Self::NoTopic,
+        Self::NotListed,
         Self::WrongSignature,
         Self::InvalidFrame,
         Self::Overload,
@@ -49,6 +52,7 @@ impl Dropped {
             Self::InvalidUtf8 => "invalid_utf8",
             Self::InvalidJson => "invalid_json",
             Self::NoTopic => "no_topic",
+            Self::NotListed => "not_listed",
             Self::WrongSignature => "wrong_signature",
             Self::InvalidFrame => "invalid_frame",
             Self::Overload => "overload",

@@ -43,7 +43,9 @@ const TOLD_AT_ONCE: usize = 128;
 /// What all connections share.
 pub struct Clients {
     config: Push,
+    /// What legacy clients may hear, and what they may publish.
     patterns: wamp::Patterns,
+    publishable: wamp::Patterns,
     tokens: TokenKeys,
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
@@ -65,6 +67,7 @@ impl Clients {
         Arc::new(Self {
             config: config.clone(),
             patterns: wamp::Patterns::new(&config.legacy_topics),
+            publishable: wamp::Patterns::new(&config.legacy_publish_topics),
             tokens,
             hub,
             metrics,

@@ -82,6 +82,8 @@ async fn what_is_dropped_is_counted_with_its_reason_and_the_peer_lives_on() {
         b"{\"category\":\"\xff\"}",
         b"{",
         b"{}",
+        br#"{"category":"dogs"}"#,
+        br#"{"category":"user:7"}"#,
         b"chaffer1 0000\n{}",
         b"chaffer2 x",
     ] {
@@ -102,6 +104,7 @@ async fn what_is_dropped_is_counted_with_its_reason_and_the_peer_lives_on() {
         (Dropped::InvalidUtf8, 1),
         (Dropped::InvalidJson, 1),
         (Dropped::NoTopic, 1),
+        (Dropped::NotListed, 2),
         (Dropped::WrongSignature, 2),
         (Dropped::InvalidFrame, 1),
     ] {

@@ -227,7 +227,8 @@ impl Daemon {
         config.push.pusher_listen = any;
         config.push.http_listen = any;
         config.push.api_url = Some(format!("http://{}", api.address));
-        config.push.legacy_topics = vec!["kittens*".into()];
+        config.push.legacy_topics =
+            ["kittens*", "a", "before", "first", "last"].map(Into::into).into();
         config.keys.link = vec![LINK_KEY.into()];
         config.keys.token = vec![TOKEN_KEY.into()];
         change(&mut config);

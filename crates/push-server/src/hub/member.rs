@@ -7,7 +7,7 @@ use chaffer_shared::event::EventId;
 use chaffer_shared::token::Claims;
 use chrono::{DateTime, Utc};
 
-use super::{ConnectionId, Published};
+use super::{ConnectionId, Published, SessionId};
 use crate::outlet::{Outlet, Phase};
 use crate::websocket::frames::{self, close_code};
 
@@ -17,6 +17,8 @@ const MAX_MISSED_PINGS: u8 = 2;
 /// One connection.
 pub(super) struct Member {
     pub(super) id: ConnectionId,
+    /// What the client knows it by.
+    pub(super) name: SessionId,
     pub(super) outlet: Arc<Outlet>,
     /// The last delivery that reached it, so that an event with two of its topics comes once.
     pub(super) mark: u64,

@@ -18,7 +18,8 @@ use tokio::time::MissedTickBehavior;
 use super::member::{Member, Native, Session, Start};
 use super::memory::Memory;
 use super::{
-    Audience, Command, ConnectionId, NativeJoin, Published, TopicCount, close_for_restart,
+    Audience, Command, ConnectionId, NativeJoin, Published, SessionId, TopicCount,
+    close_for_restart,
 };
 use crate::metrics::Metrics;
 use crate::outlet::Outlet;
@@ -114,8 +115,8 @@ impl Shard {
             Command::Confirm(last) => self.confirm(last),
             Command::Revoke(revoked) => self.revoke(&revoked),
             Command::JoinNative(id, outlet, join) => self.join_native(id, outlet, *join),
-            Command::JoinLegacy(id, outlet) => {
-                self.add(id, outlet, Session::Legacy(Vec::new()));
+            Command::JoinLegacy(id, outlet, name) => {
+                self.add(id, name, outlet, Session::Legacy(Vec::new()));
             }
             Command::Refresh(id, claims) => self.refresh(id, *claims),
             Command::Watch(id, users, until) => {
@@ -153,14 +154,17 @@ impl Shard {
                     }
                 }
             }
-            Audience::Legacy { topic, payload } => {
+            Audience::Legacy { topic, payload, hearers: those } => {
                 if let Some(hearers) = self.legacy.get_mut(topic) {
                     hearers.events += 1;
-                    deliveries += hearers.slots.len() as u64;
                     // Most are old pages, so this frame is made for the first who needs it.
                     let mut native = None;
                     for &slot in &hearers.slots {
                         let Some(member) = self.members.get(slot) else { continue };
+                        if !those.include(member.name) {
+                            continue;
+                        }
+                        deliveries += 1;
                         member.outlet.send(match member.session {
                             Session::Legacy(_) => &event.frame,
                             Session::Native(_) => native.get_or_insert_with(|| {
@@ -185,7 +189,8 @@ impl Shard {
             outlet.close(close_code::REVOKED, "revoked");
             return;
         }
-        let welcome = |resume: Resume| native::welcome(&session, &claims, self.position, resume);
+        let name = session.to_string();
+        let welcome = |resume: Resume| native::welcome(&name, &claims, self.position, resume);
         let mut native = Native {
             claims: claims.clone(),
             told: 0,
@@ -231,7 +236,7 @@ impl Shard {
             self.presence.join(&claims.sub);
         }
         self.metrics.sessions.increment();
-        let slot = self.add(id, outlet, Session::Native(Box::new(native)));
+        let slot = self.add(id, session, outlet, Session::Native(Box::new(native)));
         for topic in &claims.topics {
             enter(&mut self.native, topic, slot);
         }
@@ -387,11 +392,18 @@ impl Shard {
         }
     }
 
-    fn add(&mut self, id: ConnectionId, outlet: Arc<Outlet>, session: Session) -> usize {
+    fn add(
+        &mut self,
+        id: ConnectionId,
+        name: SessionId,
+        outlet: Arc<Outlet>,
+        session: Session,
+    ) -> usize {
         if matches!(session, Session::Legacy(_)) {
             self.metrics.sessions.increment();
         }
-        let slot = self.members.insert(Member { id, outlet, mark: 0, missed_pings: 0, session });
+        let slot =
+            self.members.insert(Member { id, name, outlet, mark: 0, missed_pings: 0, session });
         self.slots.insert(id, slot);
         slot
     }

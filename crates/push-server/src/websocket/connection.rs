@@ -11,12 +11,12 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::frames::close_code;
 use super::{Clients, LINGER, native, wamp};
 use crate::gate::Ticket;
-use crate::hub::{Command, NativeJoin, Seat, close_for_restart};
+use crate::hub::{Command, Hearers, NativeJoin, Published, Seat, SessionId, close_for_restart};
 use crate::metrics::Limited;
 use crate::outlet::{Attention, Outlet, Phase, TungsteniteIo};
 
@@ -25,6 +25,9 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Kept by every connection, so small; longer messages are read in pieces.
 const READ_BUFFER_BYTES: usize = 512;
+
+/// The most of a topic that a line of the log shows.
+const MAX_LOGGED_BYTES: usize = 100;
 
 /// What a client sent.
 enum Said {
@@ -220,8 +223,8 @@ impl<'c> Connection<'c> {
             }
         };
         let identity = (claims.kind, claims.sub.clone());
-        let session = session_id();
-        debug!(connection = self.seat.id, session, "authenticated");
+        let session = SessionId::random();
+        debug!(connection = self.seat.id, %session, "authenticated");
         let join = Box::new(NativeJoin { claims, after, session });
         self.tell(Command::JoinNative(self.seat.id, self.outlet.clone(), join)).await;
         Some(identity)
@@ -257,13 +260,15 @@ impl<'c> Connection<'c> {
         if !self.ticket.welcome() {
             return self.give_way(Limited::Unauthenticated);
         }
-        self.outlet.send(&wamp::welcome(&session_id()));
-        Box::pin(self.tell(Command::JoinLegacy(self.seat.id, self.outlet.clone()))).await;
+        let session = SessionId::random();
+        self.outlet.send(&wamp::welcome(&session.to_string()));
+        let join = Command::JoinLegacy(self.seat.id, self.outlet.clone(), session);
+        Box::pin(self.tell(join)).await;
         let mut prefixes = wamp::Prefixes::default();
         while let Some(said) = self.next().await {
             match said {
                 Said::Text(text) => match wamp::parse(&text) {
-                    Ok(message) => Box::pin(self.obey(message, &mut prefixes)).await,
+                    Ok(message) => Box::pin(self.obey(message, &mut prefixes, session)).await,
                     Err(error) => self.outlet.close(close_code::INVALID, &error.to_string()),
                 },
                 Said::Binary(_) => self.outlet.close(close_code::UNSUPPORTED, "WAMP v1 is text"),
@@ -282,7 +287,12 @@ impl<'c> Connection<'c> {
         }
     }
 
-    async fn obey(&self, message: wamp::Message, prefixes: &mut wamp::Prefixes) {
+    async fn obey(
+        &self,
+        message: wamp::Message,
+        prefixes: &mut wamp::Prefixes,
+        session: SessionId,
+    ) {
         match message {
             wamp::Message::Prefix { prefix, uri } => {
                 if !prefixes.define(prefix, uri) {
@@ -302,16 +312,54 @@ impl<'c> Connection<'c> {
                 let topic = prefixes.expand(topic);
                 self.tell(Command::Unsubscribe(self.seat.id, topic)).await;
             }
-            // No setting allows it for any topic yet, and WAMP v1 knows no answer to it.
-            wamp::Message::Publish(_) => self.clients.metrics.legacy_refused.increment(),
+            wamp::Message::Publish(publication) => {
+                self.publish(publication, prefixes, session).await;
+            }
         }
+    }
+
+    async fn publish(
+        &self,
+        publication: wamp::Publication,
+        prefixes: &wamp::Prefixes,
+        session: SessionId,
+    ) {
+        let wamp::Publication { topic, event, exclude, eligible } = publication;
+        let topic = prefixes.expand(topic);
+        // WAMP v1 knows no answer to it.
+        if !self.is_allowed(&self.clients.publishable, "push.legacy_publish_topics", &topic) {
+            return;
+        }
+        let sessions = |names: Vec<String>| {
+            names.iter().filter_map(|name| SessionId::parse(name)).collect::<Vec<_>>()
+        };
+        let hearers = Hearers {
+            exclude: match exclude {
+                wamp::Exclude::Me => vec![session],
+                wamp::Exclude::Nobody => Vec::new(),
+                wamp::Exclude::These(names) => sessions(names),
+            },
+            eligible: eligible.map(sessions),
+        };
+        self.clients.metrics.legacy_events.increment();
+        let published = Arc::new(Published::legacy_to(topic, &event, hearers));
+        self.clients.hub.tell_all(|| Command::Deliver(published.clone())).await;
     }
 
     /// Whether the operator lets clients hear the legacy topic; refusals are counted.
     fn may_hear(&self, topic: &str) -> bool {
-        let allowed = self.clients.patterns.allow(topic);
+        self.is_allowed(&self.clients.patterns, "push.legacy_topics", topic)
+    }
+
+    fn is_allowed(&self, patterns: &wamp::Patterns, setting: &'static str, topic: &str) -> bool {
+        let allowed = patterns.allow(topic);
         if !allowed {
             self.clients.metrics.legacy_refused.increment();
+            let address = self.ticket.address();
+            if let Some(suppressed) = self.clients.throttle.permit(address, setting) {
+                let topic = topic.get(..topic.floor_char_boundary(MAX_LOGGED_BYTES));
+                warn!(%address, ?topic, setting, suppressed, "a client asked for a topic that the setting does not list");
+            }
         }
         allowed
     }
@@ -359,9 +407,4 @@ impl<'c> Connection<'c> {
         };
         let _ = timeout(LINGER, farewell).await;
     }
-}
-
-/// 128 random bits: nobody can guess another's.
-fn session_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }

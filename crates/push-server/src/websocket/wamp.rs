@@ -39,10 +39,36 @@ pub enum Message {
     /// It no longer wants to.
     Unsubscribe(String),
     /// It wants others to hear something.
-    Publish(String),
+    Publish(Publication),
 }
 
-/// Not JSON, not a list, an unknown type, or a topic that is neither text nor number.
+/// Something that a client wants others to hear: `[7, topic, event, excludeMe or exclude[], eligible[]]`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Those who subscribed to this are to hear it.
+    pub topic: String,
+    /// JSON, passed on as it is.
+    pub event: String,
+    /// Who is not to hear it.
+    pub exclude: Exclude,
+    /// The sessions that may hear it at all; `None`: all.
+    pub eligible: Option<Vec<String>>,
+}
+
+/// Who is not to hear a publication. What decides here is what the reference implementation (AutobahnPython 0.8,
+/// `wamp1`) does: `(subscribers - exclude) & eligible`, and without a word about it, the publisher is excluded.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Exclude {
+    /// The publisher.
+    Me,
+    /// Nobody: the publisher hears it, too.
+    Nobody,
+    /// These sessions, and the publisher only if it is among them.
+    These(Vec<String>),
+}
+
+/// Not JSON, not a list, an unknown type, a topic that is neither text nor number, or sessions that are no list of
+/// texts.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a WAMP v1 message")]
 pub struct Malformed;
@@ -64,11 +90,26 @@ pub fn parse(text: &str) -> Result<Message, Malformed> {
         "5" => Ok(Message::Subscribe(topic(field(1)?)?)),
         "6" => Ok(Message::Unsubscribe(topic(field(1)?)?)),
         "7" => {
-            field(2)?;
-            Ok(Message::Publish(topic(field(1)?)?))
+            // Pages write null for what they leave out.
+            let option = |index: usize| list.get(index).filter(|value| value.get() != "null");
+            let exclude = match option(3).map(|value| value.get()) {
+                None | Some("true") => Exclude::Me,
+                Some("false") => Exclude::Nobody,
+                Some(sessions) => Exclude::These(strings(sessions)?),
+            };
+            Ok(Message::Publish(Publication {
+                topic: topic(field(1)?)?,
+                event: field(2)?.get().to_owned(),
+                exclude,
+                eligible: option(4).map(|value| strings(value.get())).transpose()?,
+            }))
         }
         _ => Err(Malformed),
     }
+}
+
+fn strings(json: &str) -> Result<Vec<String>, Malformed> {
+    serde_json::from_str(json).map_err(|_| Malformed)
 }
 
 fn string(value: &RawValue) -> Result<String, Malformed> {
@@ -111,18 +152,18 @@ impl Prefixes {
     }
 }
 
-/// The topics that the operator lets legacy clients hear: texts in which `*` stands for anything.
+/// The topics that the operator lets legacy clients hear, or publish: texts in which `*` stands for anything.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns(Vec<String>);
 
 impl Patterns {
-    /// The patterns of `push.legacy_topics`.
+    /// The patterns of a setting.
     #[must_use]
     pub fn new(patterns: &[String]) -> Self {
         Self(patterns.to_vec())
     }
 
-    /// Whether a client may hear the topic; native topics are never reachable, whatever the pattern.
+    /// Whether the topic is one of them; native topics are never reachable, whatever the pattern.
     #[must_use]
     pub fn allow(&self, topic: &str) -> bool {
         !Topic::is_reserved(topic) && self.0.iter().any(|pattern| matches(pattern, topic))
@@ -183,7 +224,25 @@ mod tests {
         assert_eq!(parse(r#"[5,"a"]"#), Ok(Message::Subscribe("a".into())));
         assert_eq!(parse("[5,42]"), Ok(Message::Subscribe("42".into())));
         assert_eq!(parse(r#"[6,"a"]"#), Ok(Message::Unsubscribe("a".into())));
-        assert_eq!(parse(r#"[7,"a",{"x":1},true]"#), Ok(Message::Publish("a".into())));
+    }
+
+    #[test]
+    fn a_publication_says_who_is_to_hear_it() {
+        let said = |options: &str| {
+            let text = format!(r#"[7,"a",{{"x": 1.0}}{options}]"#);
+            let Ok(Message::Publish(publication)) = parse(&text) else { panic!("{text}") };
+            assert_eq!((&*publication.topic, &*publication.event), ("a", r#"{"x": 1.0}"#));
+            (publication.exclude, publication.eligible)
+        };
+        let list = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for options in ["", ",true", ",null", ",null,null"] {
+            assert_eq!(said(options), (Exclude::Me, None), "{options}");
+        }
+        assert_eq!(said(",false"), (Exclude::Nobody, None));
+        assert_eq!(said(",[]"), (Exclude::These(vec![]), None));
+        assert_eq!(said(r#",["s1","s2"]"#), (Exclude::These(list(&["s1", "s2"])), None));
+        assert_eq!(said(r#",[],["s1"]"#), (Exclude::These(vec![]), Some(list(&["s1"]))));
+        assert_eq!(said(r#",null,[]"#), (Exclude::Me, Some(vec![])));
     }
 
     #[test]
@@ -209,6 +268,9 @@ mod tests {
             "[1,\"a\"]",
             "[1,1,\"a\"]",
             "[7,\"a\"]",
+            "[7,\"a\",1,5]",
+            "[7,\"a\",1,[5]]",
+            "[7,\"a\",1,[],true]",
             "[5,\"a\"]x",
             "[5.0,\"a\"]",
         ] {

@@ -122,6 +122,11 @@ pub const SETTINGS: &[Setting] = &[
         Kind::List,
         "Topics (patterns with *) that legacy clients may hear; none by default",
     ),
+    setting(
+        "push.legacy_publish_topics",
+        Kind::List,
+        "Topics (patterns with *) that WAMP clients may publish to; none by default",
+    ),
     setting("push.legacy_topic_key", Kind::Text, "Key of a legacy message that holds its topic"),
     setting("push.max_frame_bytes", Kind::Number, "Longest message on the pusher port"),
     setting(

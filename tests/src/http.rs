@@ -147,6 +147,14 @@ impl Api {
         self.send(self.request(Method::PATCH, path).json(&body)).await
     }
 
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// When no whole answer comes.
+    pub async fn delete(&self, path: &str) -> Result<Answer> {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
     /// Posts a message; returns it.
     ///
     /// # Errors

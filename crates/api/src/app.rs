@@ -22,14 +22,18 @@ use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt;
 
 use crate::http::{self, State};
+use crate::outgoing::Outgoing;
 use crate::publish::{Publisher, ZmqPush};
 use crate::retention;
 use crate::store::{DatabaseUrl, Store};
+use crate::webhooks::Worker;
 
 /// How long calls that have begun may take after the signal to stop.
 const SHUTDOWN_SECONDS: u64 = 5;
 /// More connections than that only fight for the cores.
 const MAX_READERS: usize = 64;
+/// The longest that an address which somebody gave us may take.
+const MAX_OUTGOING_SECONDS: u64 = 30;
 /// How long the push daemon's side door may take.
 const SIDE_DOOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a caller may take to send the head of a request.
@@ -97,8 +101,16 @@ impl Api {
             &config.api.name,
             Duration::from_millis(config.api.heartbeat_ms.clamp(50, 10_000)),
         );
+        let outgoing = Outgoing::new(
+            &config.outgoing.allowed_networks,
+            Duration::from_secs(config.outgoing.timeout_seconds.clamp(1, MAX_OUTGOING_SECONDS)),
+        );
+        let retries = config.webhooks.retry_seconds.iter().copied().map(Duration::from_secs);
+        let webhooks = Worker::new(store.clone(), outgoing.clone(), retries.collect());
+        let webhooks_handle = webhooks.handle();
         let tasks = vec![
             tokio::spawn(publisher.run(stop.clone())),
+            tokio::spawn(webhooks.run(stop.clone())),
             tokio::spawn(retention::run(store.clone(), config.api.event_days, stop.clone())),
         ];
         let listen = config.api.listen;
@@ -107,6 +119,8 @@ impl Api {
             token_keys,
             link_keys,
             publisher: handle,
+            outgoing,
+            webhooks: webhooks_handle,
             client: reqwest::Client::builder()
                 .timeout(SIDE_DOOR_TIMEOUT)
                 .no_proxy()

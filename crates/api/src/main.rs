@@ -6,6 +6,7 @@ mod cli;
 mod demo;
 mod http;
 mod init;
+mod outgoing;
 #[cfg(test)]
 mod plans;
 mod publish;
@@ -13,6 +14,7 @@ mod retention;
 mod store;
 #[cfg(test)]
 mod stories;
+mod webhooks;
 
 use std::io::Write;
 use std::process::ExitCode;

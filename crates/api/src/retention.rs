@@ -35,6 +35,7 @@ async fn forget(store: &Store, event_days: u32) -> Result<(), StoreError> {
     let now = chaffer_shared::time::now().naive_utc();
     let events_before = now - TimeDelta::days(i64::from(event_days.clamp(1, MAX_DAYS)));
     store.write(move |writer| writer.prune_first_answers(now - ANSWERS)).await?;
+    while store.write(move |writer| writer.prune_deliveries(events_before, BATCH)).await? > 0 {}
     let mut forgotten = 0;
     loop {
         let batch = store.write(move |writer| writer.prune_events(events_before, BATCH)).await?;

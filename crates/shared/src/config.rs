@@ -28,6 +28,10 @@ pub struct Config {
     pub database: Database,
     /// The push daemon.
     pub push: Push,
+    /// Calls to addresses that somebody gave.
+    pub outgoing: Outgoing,
+    /// Telling the shop's own programs.
+    pub webhooks: Webhooks,
     /// The secrets.
     pub keys: Keys,
     /// The logs of both.
@@ -91,6 +95,25 @@ pub struct Push {
     pub handshakes_per_second: usize,
     pub handshakes_per_second_per_address: usize,
     pub max_pushers: usize,
+}
+
+/// Settings of calls to addresses that somebody gave, such as webhooks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Outgoing {
+    #[serde(deserialize_with = "networks")]
+    pub allowed_networks: Vec<IpNet>,
+    pub timeout_seconds: u64,
+}
+
+/// Settings of webhooks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Webhooks {
+    #[serde(deserialize_with = "numbers")]
+    pub retry_seconds: Vec<u64>,
 }
 
 /// The secrets that both daemons share.
@@ -181,6 +204,20 @@ impl Default for Push {
     }
 }
 
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self { allowed_networks: Vec::new(), timeout_seconds: 15 }
+    }
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        // The schedule that Standard Webhooks recommends: three days in all.
+        let retry_seconds = vec![5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+        Self { retry_seconds }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".into(), format: LogFormat::Text }
@@ -243,6 +280,19 @@ fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpN
         })
     };
     Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
+}
+
+/// Whole numbers, each as a text or as a number.
+fn numbers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    let parse = |value: toml::Value| {
+        let number = match &value {
+            toml::Value::Integer(number) => u64::try_from(*number).ok(),
+            toml::Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number.ok_or_else(|| serde::de::Error::custom(format!("`{value}` is no whole number")))
+    };
+    Vec::<toml::Value>::deserialize(deserializer)?.into_iter().map(parse).collect()
 }
 
 /// Where a listener can be reached from the same machine: loopback when it listens everywhere.

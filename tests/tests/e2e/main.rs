@@ -45,3 +45,4 @@ mod retries;
 mod strangers;
 mod threads;
 mod vendors;
+mod webhooks;

@@ -40,6 +40,7 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         ("post", "/v1/users/{id}/tokens") => Rule::Backend,
         ("put" | "patch" | "get", "/v1/vendors/{id}") => Rule::Backend,
         ("post", "/v1/unread/batch") => Rule::Backend,
+        (_, path) if path.starts_with("/v1/webhooks") => Rule::Backend,
         ("post", "/v1/threads") => Rule::Own,
         ("get", "/v1/threads" | "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
         ("get", "/v1/threads/{id}") => Rule::Thread,

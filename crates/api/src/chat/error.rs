@@ -128,6 +128,10 @@ refusals! {
     UserNotFound, NotFound, "user_not_found", "There is no such user.";
     VendorNotFound, NotFound, "vendor_not_found", "There is no such vendor.";
     ThreadNotFound, NotFound, "thread_not_found", "There is no such thread.";
+    WebhookNotFound, NotFound, "webhook_not_found", "There is no such webhook.";
+    DeliveryNotFound, NotFound, "delivery_not_found", "There is no such delivery.";
+    WebhookDisabled, Conflict, "webhook_disabled", "This webhook is switched off; set its status to active first.";
+    TooManyWebhooks, Conflict, "too_many_webhooks", "There are 20 webhooks already; delete one first.";
     ClientIdReused, Conflict, "client_id_reused", "This client_id was used for another message; take a new one for each message.";
     IdempotencyKeyReused, Conflict, "idempotency_key_reused", "This Idempotency-Key was used for another request; take a new one for each request.";
     ThreadClosed, Conflict, "thread_closed", "This thread is closed.";

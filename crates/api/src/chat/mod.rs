@@ -20,6 +20,7 @@ pub mod unread;
 pub mod users;
 pub mod vendors;
 pub mod views;
+pub mod webhooks;
 
 pub use caller::{Caller, Credentials};
 pub use error::{ChatError, FieldError, Refusal, RefusalKind};

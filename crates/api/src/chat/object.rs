@@ -48,3 +48,22 @@ where
 {
     Option::<Object<T>>::deserialize(deserializer).map(|object| object.map(|it| it.0))
 }
+
+/// Takes a field that may be absent but not null.
+pub(crate) fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Wraps a field that is there, so that null differs from absent.
+#[expect(clippy::option_option, reason = "absent and null differ")]
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Some)
+}

@@ -4,12 +4,12 @@ use chaffer_shared::event::{Revocation, name};
 use chaffer_shared::token::{Bearer, Claims, MAX_TTL_SECONDS};
 use chaffer_shared::topic::Topic;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::validate::Problems;
 use super::views::UserView;
-use super::{Caller, ChatError, Context, Credentials, Refusal, addressing, rights};
+use super::{Caller, ChatError, Context, Credentials, Refusal, addressing, object, rights};
 use crate::store::{Cause, Id, NewEvent, Reader, Role, User, UserFields, Writer};
 
 /// The most profiles of one user.
@@ -57,55 +57,36 @@ pub struct UserInput {
 #[schema(example = json!({"name": "Anna B.", "phone": null}))]
 #[expect(clippy::option_option, reason = "absent and null differ")]
 pub struct UserPatch {
-    #[serde(deserialize_with = "not_null")]
+    #[serde(deserialize_with = "object::not_null")]
     #[schema(nullable = false)]
     pub role: Option<Role>,
-    #[serde(deserialize_with = "not_null")]
+    #[serde(deserialize_with = "object::not_null")]
     #[schema(nullable = false)]
     pub name: Option<String>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "object::nullable")]
     #[schema(value_type = Option<String>)]
     pub email: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "object::nullable")]
     #[schema(value_type = Option<String>)]
     pub avatar_url: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "object::nullable")]
     #[schema(value_type = Option<String>)]
     pub phone: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "object::nullable")]
     #[schema(value_type = Option<String>)]
     pub locale: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "object::nullable")]
     #[schema(value_type = Option<String>)]
     pub vendor_id: Option<Option<String>>,
-    #[serde(deserialize_with = "not_null")]
+    #[serde(deserialize_with = "object::not_null")]
     #[schema(nullable = false)]
     pub root: Option<bool>,
-    #[serde(deserialize_with = "not_null")]
+    #[serde(deserialize_with = "object::not_null")]
     #[schema(nullable = false)]
     pub manage_messages: Option<bool>,
-    #[serde(deserialize_with = "not_null")]
+    #[serde(deserialize_with = "object::not_null")]
     #[schema(nullable = false)]
     pub profiles: Option<Vec<String>>,
-}
-
-/// Takes a field that may be absent but not null.
-fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
-
-/// Wraps a field that is there, so that null differs from absent.
-#[expect(clippy::option_option, reason = "absent and null differ")]
-fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 /// How long a token is to live.

@@ -167,7 +167,10 @@ fn create(loaded: &Loaded, kind: Kind) -> Result<()> {
     if kind == Kind::Shop {
         say(&key);
     }
-    say(&format!("{} has its first key; restart chaffer-push, then chaffer-api (SIGUSR2 does it without a pause)", kind.setting()));
+    say(&format!(
+        "{} has its first key; restart chaffer-push, then chaffer-api (SIGUSR2 does it without a pause)",
+        kind.setting()
+    ));
     Ok(())
 }
 

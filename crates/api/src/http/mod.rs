@@ -16,6 +16,7 @@ mod threads;
 mod unread;
 mod users;
 mod vendors;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -26,8 +27,10 @@ use chaffer_shared::token::TokenKeys;
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::outgoing::Outgoing;
 use crate::publish::PublisherHandle;
 use crate::store::Store;
+use crate::webhooks::WebhooksHandle;
 
 pub use middleware::observe;
 pub use openapi::document;
@@ -46,6 +49,10 @@ pub struct State {
     pub publisher: PublisherHandle,
     /// Asks the push daemon's side door.
     pub client: reqwest::Client,
+    /// Goes to addresses that somebody gave us.
+    pub outgoing: Outgoing,
+    /// Wakes what delivers webhooks.
+    pub webhooks: WebhooksHandle,
     /// Ends the long polls when the server stops.
     pub stopping: CancellationToken,
 }
@@ -73,6 +80,17 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(unread::get_unread_batch)
         .service(events::get_events)
         .service(presence::get_presence)
+        .service(webhooks::list_webhooks)
+        .service(webhooks::create_webhook)
+        .service(webhooks::get_webhook)
+        .service(webhooks::patch_webhook)
+        .service(webhooks::delete_webhook)
+        .service(webhooks::rotate_secret)
+        .service(webhooks::test_webhook)
+        .service(webhooks::list_deliveries)
+        .service(webhooks::get_delivery)
+        .service(webhooks::replay_delivery)
+        .service(webhooks::replay_failed)
         .service(health::healthz)
         .service(health::readyz)
         .service(openapi::get_document);

@@ -237,6 +237,11 @@ impl Reader<'_> {
 }
 
 impl Writer<'_> {
+    /// The number of the last event, those of this commit included.
+    pub(crate) fn current_event(&self) -> EventId {
+        self.counters.event
+    }
+
     /// Stores an event with this commit and gives it its number.
     pub(crate) fn emit(&mut self, event: NewEvent<'_>) -> EventId {
         self.counters.event += 1;

@@ -26,6 +26,7 @@ mod text_enum;
 mod threads;
 mod users;
 mod vendors;
+mod webhooks;
 
 pub use api_keys::ApiKey;
 #[cfg(feature = "sqlite")]
@@ -41,6 +42,7 @@ pub use read_states::ReadState;
 pub use threads::{SubjectType, Thread, ThreadFilter, ThreadScope, ThreadStatus};
 pub use users::{Role, User, UserFields};
 pub use vendors::{Vendor, VendorFields, VendorStatus};
+pub use webhooks::{Delivery, DeliveryState, NewDelivery, Webhook, WebhookStatus};
 
 pub(crate) use executor::{Reader, Writer};
 

@@ -139,3 +139,35 @@ diesel::table! {
 diesel::joinable!(participants -> threads (thread_id));
 diesel::joinable!(read_states -> threads (thread_id));
 diesel::allow_tables_to_appear_in_same_query!(participants, read_states, threads);
+
+diesel::table! {
+    webhooks (id) {
+        id -> Text,
+        url -> Text,
+        description -> Nullable<Text>,
+        events -> Text,
+        secret -> Text,
+        previous_secret -> Nullable<Text>,
+        previous_until -> Nullable<Timestamp>,
+        status -> Text,
+        disabled_reason -> Nullable<Text>,
+        position -> BigInt,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    webhook_deliveries (id) {
+        id -> BigInt,
+        webhook_id -> Text,
+        message_id -> Text,
+        event -> Text,
+        event_id -> Nullable<BigInt>,
+        state -> Text,
+        attempts -> Text,
+        tries -> Integer,
+        next_attempt_at -> Nullable<Timestamp>,
+        created_at -> Timestamp,
+    }
+}

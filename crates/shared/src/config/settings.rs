@@ -174,6 +174,17 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("push.handshakes_per_second_per_address", Kind::Number, "The same, of one address"),
     setting("push.max_pushers", Kind::Number, "Connections to the pusher port, 0 for no limit"),
+    setting(
+        "outgoing.allowed_networks",
+        Kind::List,
+        "Networks (CIDR) that webhooks may reach besides the public internet; none by default",
+    ),
+    setting("outgoing.timeout_seconds", Kind::Number, "Seconds that a webhook has to answer"),
+    setting(
+        "webhooks.retry_seconds",
+        Kind::List,
+        "Seconds to wait before each further attempt to deliver a webhook",
+    ),
     secret(
         "keys.token",
         Kind::List,

@@ -1,0 +1,83 @@
+//! Measures Chaffer beside its peers, on one machine, in one go, and writes what came of it.
+//!
+//! `make bench` builds releases, installs the peers and runs this. [`swarm`] is all clients in one event loop,
+//! [`traffic`] sends at a steady rate and counts what comes, [`servers`] starts Chaffer and its peers, [`process`]
+//! asks the kernel what they cost, [`scenarios`] says what is measured, [`sheet`] makes tables of it.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "this program meets nobody but the servers that it starts; a panic is a broken measurement"
+)]
+
+mod process;
+mod scenarios;
+mod servers;
+mod sheet;
+mod swarm;
+mod traffic;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Both ends of ten thousand connections live in different processes, each with some more.
+const FILES: u64 = 10_500;
+
+#[derive(Debug, Parser)]
+#[command(name = "chaffer-bench", version, about = "Measures Chaffer beside its peers.")]
+struct Arguments {
+    /// Scenarios to run; without any, all of them.
+    scenarios: Vec<String>,
+    /// How often each is repeated; the median is taken.
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Where to write the report, if anywhere.
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let names: Vec<&str> = scenarios::ALL.iter().map(|(name, _)| *name).collect();
+    for name in &arguments.scenarios {
+        if !names.contains(&name.as_str()) {
+            bail!("no scenario is called {name}; there are {}", names.join(", "));
+        }
+    }
+    raise_file_limit()?;
+    let start = Instant::now();
+    let mut text = String::new();
+    for (name, run) in scenarios::ALL {
+        if !arguments.scenarios.is_empty() && !arguments.scenarios.iter().any(|word| word == name) {
+            continue;
+        }
+        let sheet = run(arguments.repeats).with_context(|| format!("scenario {name}"))?;
+        let table = sheet.render();
+        say(&table)?;
+        text.push_str(&table);
+    }
+    say(&format!("took {} s", start.elapsed().as_secs()))?;
+    Ok(())
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+/// Where Debian keeps servers is not on everybody's search path.
+fn search_path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+/// Servers inherit it.
+fn raise_file_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    if limit.maximum.is_some_and(|maximum| maximum < FILES) {
+        bail!("the limit of open files is too low: raise it to {FILES} with `ulimit -n`");
+    }
+    Ok(())
+}

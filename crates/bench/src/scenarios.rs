@@ -2,6 +2,9 @@
 
 pub mod fanout;
 pub mod idle;
+pub mod shop;
+pub mod stalled;
+pub mod storm;
 
 use anyhow::Result;
 use std::path::Path;
@@ -15,7 +18,13 @@ use crate::sheet::{Sheet, Side};
 pub type Scenario = (&'static str, fn(usize) -> Result<Sheet>);
 
 /// All of them, in the order in which they are run.
-pub const ALL: &[Scenario] = &[("fanout", fanout::run), ("idle", idle::run)];
+pub const ALL: &[Scenario] = &[
+    ("fanout", fanout::run),
+    ("idle", idle::run),
+    ("shop", shop::run),
+    ("stalled", stalled::run),
+    ("storm", storm::run),
+];
 
 /// Runs something on a fresh Chaffer and on a fresh nchan, again and again, back to back.
 ///

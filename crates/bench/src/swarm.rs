@@ -125,11 +125,6 @@ impl Swarm {
         self.clients.clear();
     }
 
-    /// One client's connection ends, without a word.
-    pub fn drop_client(&mut self, client: usize) {
-        let _ = self.clients.try_remove(client);
-    }
-
     /// Waits until something happens, at most until that moment, and tells of what has.
     ///
     /// # Errors

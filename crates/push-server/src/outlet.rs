@@ -111,6 +111,30 @@ impl Outlet {
         self.waker.wake();
     }
 
+    /// Puts one whole frame behind what waits, without writing: [`Outlet::flush`] writes several in one system call.
+    pub fn enqueue(&self, frame: &Bytes) {
+        let mut backlog = self.lock();
+        if backlog.phase != Phase::Open {
+            return;
+        }
+        if backlog.bytes + frame.len() + QUEUE_ENTRY_BYTES > self.limit {
+            self.overflow(&mut backlog);
+        } else {
+            backlog.push(frame.clone());
+        }
+    }
+
+    /// Writes what waits.
+    pub fn flush(&self) {
+        let mut backlog = self.lock();
+        self.write_out(&mut backlog);
+        let rest = !backlog.queue.is_empty();
+        drop(backlog);
+        if rest {
+            self.waker.wake();
+        }
+    }
+
     /// Sends several whole frames with as few system calls as possible. The caller has seen to it that they fit
     /// the limit.
     pub fn send_all(&self, frames: impl IntoIterator<Item = Bytes>) {
@@ -230,9 +254,13 @@ impl Outlet {
     /// Writes until the queue is empty or the socket takes no more.
     fn write_out(&self, backlog: &mut Backlog) {
         while !backlog.queue.is_empty() {
-            let slices: Vec<IoSlice<'_>> =
-                backlog.queue.iter().take(MAX_SLICES).map(|frame| IoSlice::new(frame)).collect();
-            match self.socket.try_write_vectored(&slices) {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slice, frame) in slices.iter_mut().zip(&backlog.queue) {
+                *slice = IoSlice::new(frame);
+                count += 1;
+            }
+            match self.socket.try_write_vectored(slices.get(..count).unwrap_or_default()) {
                 Ok(0) => return backlog.abort(),
                 Ok(written) => backlog.advance(written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,

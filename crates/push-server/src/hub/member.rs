@@ -7,7 +7,7 @@ use chaffer_shared::event::EventId;
 use chaffer_shared::token::Claims;
 use chrono::{DateTime, Utc};
 
-use super::{ConnectionId, Published, SessionId};
+use super::{Audience, ConnectionId, Published, SessionId};
 use crate::outlet::{Outlet, Phase};
 use crate::websocket::frames::{self, close_code};
 
@@ -22,6 +22,8 @@ pub(super) struct Member {
     pub(super) outlet: Arc<Outlet>,
     /// The last delivery that reached it, so that an event with two of its topics comes once.
     pub(super) mark: u64,
+    /// Its outlet's queue holds frames that nobody has tried to write yet.
+    pub(super) unwritten: bool,
     pub(super) missed_pings: u8,
     pub(super) session: Session,
 }
@@ -61,15 +63,18 @@ impl Session {
 }
 
 impl Member {
-    /// Passes an event on, unless the client has it.
-    pub(super) fn give(&mut self, event: &Published) {
+    /// Whether the client is to get an event: not if it has it, or its publisher left it out.
+    pub(super) fn takes(&mut self, event: &Published) -> bool {
+        if let Audience::Legacy { hearers, .. } = &event.audience {
+            return hearers.include(self.name);
+        }
         if let (Session::Native(native), Some(id)) = (&mut self.session, event.id) {
             if id <= native.told {
-                return;
+                return false;
             }
             native.told = id;
         }
-        self.outlet.send(&event.frame);
+        true
     }
 
     /// Once a second: is the token still good? And, when it is this connection's turn: is anybody there, and

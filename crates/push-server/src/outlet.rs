@@ -320,25 +320,3 @@ impl Backlog {
         *self = Self { phase: Phase::Aborted, ..Self::default() };
     }
 }
-
-/// The socket as tungstenite sees it: it reads from the socket, and what it writes (pongs) joins the queue as a
-/// whole frame, because with `write_buffer_size` 0 it writes each frame in one piece.
-#[derive(Debug)]
-pub struct TungsteniteIo<'a>(pub &'a Outlet);
-
-impl io::Read for TungsteniteIo<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
-    }
-}
-
-impl io::Write for TungsteniteIo<'_> {
-    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
-        self.0.send(&Bytes::copy_from_slice(frame));
-        Ok(frame.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}

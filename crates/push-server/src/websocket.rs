@@ -8,6 +8,7 @@ mod connection;
 pub mod frames;
 pub mod handshake;
 pub mod native;
+mod reader;
 pub mod wamp;
 
 use std::net::IpAddr;

@@ -9,22 +9,16 @@ use chaffer_shared::time;
 use chaffer_shared::token::Bearer;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::frames::close_code;
+use super::reader::Reader;
 use super::{Clients, LINGER, native, wamp};
 use crate::gate::Ticket;
 use crate::hub::{Command, Hearers, NativeJoin, Published, Seat, SessionId, close_for_restart};
 use crate::metrics::Limited;
-use crate::outlet::{Attention, Outlet, Phase, TungsteniteIo};
-
-/// The longest message of a client: a token or a grant, with room to spare.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-
-/// Kept by every connection, so small; longer messages are read in pieces.
-const READ_BUFFER_BYTES: usize = 512;
+use crate::outlet::{Attention, Outlet, Phase};
 
 /// The most of a topic that a line of the log shows.
 const MAX_LOGGED_BYTES: usize = 100;
@@ -41,7 +35,7 @@ enum Said {
 pub(super) struct Connection<'c> {
     clients: &'c Clients,
     outlet: Arc<Outlet>,
-    context: WebSocketContext,
+    reader: Reader,
     /// What comes next is no longer WebSocket: tungstenite must not read on after an error.
     broken: bool,
     seat: Seat,
@@ -57,13 +51,7 @@ impl<'c> Connection<'c> {
         ticket: Ticket,
         rest: Vec<u8>,
     ) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let context = WebSocketContext::from_partially_read(rest, Role::Server, Some(config));
-        Self { clients, outlet, context, broken: false, seat, ticket }
+        Self { clients, outlet, reader: Reader::new(rest), broken: false, seat, ticket }
     }
 
     /// The next message; `None` when the connection is ending. May be dropped and called again.
@@ -74,7 +62,7 @@ impl<'c> Connection<'c> {
             if self.outlet.phase() != Phase::Open {
                 return None;
             }
-            match self.context.read(&mut TungsteniteIo(&self.outlet)) {
+            match self.reader.read(&self.outlet) {
                 Ok(tungstenite::Message::Text(text)) => return Some(Said::Text(text)),
                 Ok(tungstenite::Message::Binary(bytes)) => return Some(Said::Binary(bytes)),
                 Ok(tungstenite::Message::Close(frame)) => {
@@ -373,7 +361,7 @@ impl<'c> Connection<'c> {
     /// Leaves the hub, sees the close frame out, and gives the peer a moment to close its side: closing the
     /// socket with bytes unread would reset it, and the close frame with it.
     pub(super) async fn end(self) {
-        let Self { outlet, mut context, broken, seat, .. } = self;
+        let Self { outlet, mut reader, broken, seat, .. } = self;
         drop(seat);
         if outlet.phase() == Phase::Aborted {
             return;
@@ -381,7 +369,7 @@ impl<'c> Connection<'c> {
         let farewell = async {
             outlet.flushed().await;
             while !broken && outlet.phase() != Phase::Aborted {
-                match context.read(&mut TungsteniteIo(&outlet)) {
+                match reader.read(&outlet) {
                     Ok(tungstenite::Message::Close(_)) => return,
                     Ok(_) => {}
                     Err(tungstenite::Error::Io(error))

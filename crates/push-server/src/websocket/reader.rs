@@ -1,0 +1,109 @@
+//! Reads a client's messages by tungstenite, and keeps tungstenite's state only while there is any to keep.
+//!
+//! A connection that says nothing costs neither a buffer nor a parser: both are made when something comes, and let
+//! go once all that came was whole messages.
+
+use std::io;
+
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message};
+
+use crate::outlet::Outlet;
+
+/// The longest message of a client: a token or a grant, with room to spare.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Room for what clients usually say, a token; longer messages are read in pieces.
+const READ_BUFFER_BYTES: usize = 1024;
+
+/// The reading half of a connection.
+pub(super) struct Reader(Option<Box<Reading>>);
+
+struct Reading {
+    context: WebSocketContext,
+    /// Bytes from the socket.
+    taken: usize,
+    /// The least that the messages read so far took on the wire. What they did take is never less, so once this
+    /// is all that was taken, nothing of another message is left in the context.
+    whole: usize,
+}
+
+impl Reader {
+    /// Begins with what the client sent behind its request.
+    pub(super) fn new(rest: Vec<u8>) -> Self {
+        Self((!rest.is_empty()).then(|| Reading::new(rest)))
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// Tungstenite's; after any but [`io::ErrorKind::WouldBlock`] there is nothing more to read.
+    pub(super) fn read(&mut self, outlet: &Outlet) -> Result<Message, Error> {
+        let reading = self.0.get_or_insert_with(|| Reading::new(Vec::new()));
+        let result = reading.context.read(&mut Io { outlet, taken: &mut reading.taken });
+        match &result {
+            Ok(message) => reading.whole += least_on_the_wire(message),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if reading.taken == reading.whole {
+                    self.0 = None;
+                }
+            }
+            Err(_) => {}
+        }
+        result
+    }
+}
+
+impl Reading {
+    fn new(rest: Vec<u8>) -> Box<Self> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        let taken = rest.len();
+        let context = WebSocketContext::from_partially_read(rest, Role::Server, Some(config));
+        Box::new(Self { context, taken, whole: 0 })
+    }
+}
+
+/// One frame with the shortest header that a client's can have: two bytes, the length, the mask (RFC 6455,
+/// section 5.2).
+fn least_on_the_wire(message: &Message) -> usize {
+    let payload = message.len();
+    let length = match payload {
+        0..=125 => 0,
+        126..=65535 => 2,
+        _ => 8,
+    };
+    // A close frame's code is not in its message's length.
+    let code = if let Message::Close(Some(_)) = message { 2 } else { 0 };
+    2 + length + 4 + payload + code
+}
+
+/// The socket as tungstenite sees it: it reads from the socket, and what it writes (pongs) joins the queue as a
+/// whole frame, because with `write_buffer_size` 0 it writes each frame in one piece.
+struct Io<'a> {
+    outlet: &'a Outlet,
+    taken: &'a mut usize,
+}
+
+impl io::Read for Io<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.outlet.try_read(buffer)?;
+        *self.taken += read;
+        Ok(read)
+    }
+}
+
+impl io::Write for Io<'_> {
+    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
+        self.outlet.send(&bytes::Bytes::copy_from_slice(frame));
+        Ok(frame.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

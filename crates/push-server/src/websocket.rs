@@ -33,7 +33,7 @@ use crate::outlet::Outlet;
 use crate::throttle::Throttle;
 use connection::Connection;
 use frames::close_code;
-use handshake::{Protocol, Rules, Upgrade};
+use handshake::{Rules, Upgrade};
 
 /// How long a connection may take to end.
 const LINGER: Duration = Duration::from_secs(2);
@@ -95,40 +95,38 @@ impl Clients {
                     continue;
                 }
             };
-            let (clients, stop) = (self.clone(), stop.clone());
+            // Boxed here rather than in the task, which keeps room for its largest step for life.
+            let entering = Box::pin(self.clone().enter(stream, address.ip(), ticket, stop.clone()));
+            let clients = self.clone();
             tasks.spawn(async move {
                 clients.metrics.sockets.increment();
-                clients.serve(stream, address.ip(), ticket, &stop).await;
+                let connection = entering.await;
+                if let Some(connection) = connection {
+                    connection.live().await;
+                }
                 clients.metrics.sockets.decrement();
             });
         }
     }
 
-    async fn serve(
-        &self,
+    /// Shakes hands and learns who it is; `None` when there is nobody to say goodbye to.
+    async fn enter(
+        self: Arc<Self>,
         stream: TcpStream,
         peer: IpAddr,
         ticket: Ticket,
-        stop: &CancellationToken,
-    ) {
-        // Boxed, because the task keeps room for its largest step for life.
-        let shaken = Box::pin(async {
-            tokio::select! {
-                shaken = self.shake(stream, peer, ticket) => shaken,
-                () = stop.cancelled() => None,
-            }
-        });
-        let Some((stream, upgrade, ticket)) = shaken.await else { return };
-        let Some(seat) = self.hub.seat() else { return };
+        stop: CancellationToken,
+    ) -> Option<Connection> {
+        let shaken = tokio::select! {
+            shaken = self.shake(stream, peer, ticket) => shaken,
+            () = stop.cancelled() => None,
+        };
+        let (stream, upgrade, ticket) = shaken?;
+        let seat = self.hub.seat()?;
         let outlet = Outlet::new(stream, self.config.client_queue_bytes, self.metrics.clone());
         let mut connection = Connection::new(self, outlet, seat, ticket, upgrade.rest);
-        match upgrade.protocol {
-            Protocol::Native => connection.speak_native(upgrade.bearer, stop).await,
-            Protocol::Wamp => connection.speak_wamp().await,
-            #[cfg(feature = "echo")]
-            Protocol::Echo => connection.echo().await,
-        }
-        Box::pin(connection.end()).await;
+        connection.begin(upgrade.protocol, upgrade.bearer, &stop).await;
+        Some(connection)
     }
 
     /// Shakes hands; `None` when the connection is over.

@@ -50,10 +50,6 @@ impl Push {
             ("CHAFFER_PUSH_PUSHER_LISTEN", pusher.to_string()),
             ("CHAFFER_PUSH_HTTP_LISTEN", http.to_string()),
             ("CHAFFER_PUSH_API_URL", format!("http://{api}")),
-            // All clients come from one address here.
-            ("CHAFFER_PUSH_MAX_CONNECTIONS_PER_ADDRESS", "0".into()),
-            ("CHAFFER_PUSH_MAX_UNAUTHENTICATED_PER_ADDRESS", "0".into()),
-            ("CHAFFER_PUSH_HANDSHAKES_PER_SECOND_PER_ADDRESS", "0".into()),
             ("CHAFFER_KEYS_LINK", LINK_KEY.into()),
             ("CHAFFER_KEYS_TOKEN", TOKEN_KEY.into()),
         ]);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::frames::close_code;
+use super::handshake::Protocol;
 use super::reader::Reader;
 use super::{Clients, LINGER, native, wamp};
 use crate::gate::Ticket;
@@ -31,9 +32,25 @@ enum Said {
     ),
 }
 
+/// What a client speaks, and what there is to remember of it.
+#[derive(Default)]
+enum Language {
+    /// None yet, or the connection is ending.
+    #[default]
+    None,
+    /// The native protocol; who it is.
+    Native(Bearer, String),
+    /// WAMP v1; its session, and what it abbreviates.
+    Wamp(SessionId, Box<wamp::Prefixes>),
+    /// Says back what it hears: a language of tests.
+    #[cfg(feature = "echo")]
+    Echo,
+}
+
 /// One client.
-pub(super) struct Connection<'c> {
-    clients: &'c Clients,
+pub(super) struct Connection {
+    clients: Arc<Clients>,
+    language: Language,
     outlet: Arc<Outlet>,
     reader: Reader,
     /// What comes next is no longer WebSocket: tungstenite must not read on after an error.
@@ -42,16 +59,24 @@ pub(super) struct Connection<'c> {
     ticket: Ticket,
 }
 
-impl<'c> Connection<'c> {
+impl Connection {
     /// Takes over once hands are shaken; `rest` is what the client sent behind its request.
     pub(super) fn new(
-        clients: &'c Clients,
+        clients: Arc<Clients>,
         outlet: Arc<Outlet>,
         seat: Seat,
         ticket: Ticket,
         rest: Vec<u8>,
     ) -> Self {
-        Self { clients, outlet, reader: Reader::new(rest), broken: false, seat, ticket }
+        Self {
+            clients,
+            language: Language::None,
+            outlet,
+            reader: Reader::new(rest),
+            broken: false,
+            seat,
+            ticket,
+        }
     }
 
     /// The next message; `None` when the connection is ending. May be dropped and called again.
@@ -98,21 +123,68 @@ impl<'c> Connection<'c> {
         }
     }
 
-    /// Speaks natively until the connection is ending.
-    ///
-    /// A task keeps room for its largest step for life, and there are many that do nothing but wait here; so all
-    /// that passes is boxed.
-    pub(super) async fn speak_native(&mut self, bearer: Option<String>, stop: &CancellationToken) {
-        let Some(identity) = Box::pin(self.identify(bearer, stop)).await else { return };
+    /// Learns who it is, as far as its language knows of that.
+    pub(super) async fn begin(
+        &mut self,
+        protocol: Protocol,
+        bearer: Option<String>,
+        stop: &CancellationToken,
+    ) {
+        self.language = match protocol {
+            Protocol::Native => match self.identify(bearer, stop).await {
+                Some((kind, sub)) => Language::Native(kind, sub),
+                None => return,
+            },
+            Protocol::Wamp => Language::Wamp(SessionId::random(), Box::default()),
+            #[cfg(feature = "echo")]
+            Protocol::Echo => return self.language = Language::Echo,
+        };
+        // In WAMP nobody can authenticate, so its place is that of one who has.
         if !self.ticket.welcome() {
             return self.give_way(Limited::Unauthenticated);
         }
-        while let Some(said) = self.next().await {
-            Box::pin(self.answer(said, &identity)).await;
+        if let Language::Wamp(session, _) = self.language {
+            self.outlet.send(&wamp::welcome(&session.to_string()));
+            self.tell(Command::JoinLegacy(self.seat.id, self.outlet.clone(), session)).await;
         }
     }
 
-    async fn answer(&self, said: Said, identity: &(Bearer, String)) {
+    /// Listens to it until it has ended.
+    ///
+    /// A task keeps room for its largest step for life, and there are many that do nothing but wait here; so all
+    /// that passes is boxed.
+    pub(super) async fn live(mut self) {
+        while let Some(said) = self.next().await {
+            Box::pin(self.hear(said)).await;
+        }
+        Box::pin(self.end()).await;
+    }
+
+    async fn hear(&mut self, said: Said) {
+        let mut language = std::mem::take(&mut self.language);
+        match (&mut language, said) {
+            (Language::None, _) => {}
+            (Language::Native(kind, sub), said) => self.answer(said, (*kind, sub)).await,
+            (Language::Wamp(session, prefixes), Said::Text(text)) => match wamp::parse(&text) {
+                Ok(message) => self.obey(message, prefixes, *session).await,
+                Err(error) => self.outlet.close(close_code::INVALID, &error.to_string()),
+            },
+            (Language::Wamp(..), Said::Binary(_)) => {
+                self.outlet.close(close_code::UNSUPPORTED, "WAMP v1 is text");
+            }
+            #[cfg(feature = "echo")]
+            (Language::Echo, Said::Text(text)) => {
+                self.outlet.send(&super::frames::text(&[text.as_str()]));
+            }
+            #[cfg(feature = "echo")]
+            (Language::Echo, Said::Binary(bytes)) => {
+                self.outlet.send(&super::frames::binary(&bytes));
+            }
+        }
+        self.language = language;
+    }
+
+    async fn answer(&self, said: Said, identity: (Bearer, &str)) {
         let Some(message) = self.understand(&said) else { return };
         match message {
             native::Message::Ping => self.outlet.send(&native::pong()),
@@ -218,9 +290,9 @@ impl<'c> Connection<'c> {
         Some(identity)
     }
 
-    async fn refresh(&self, token: &str, identity: &(Bearer, String)) {
+    async fn refresh(&self, token: &str, identity: (Bearer, &str)) {
         match self.clients.verify(token) {
-            Ok(claims) if (claims.kind, &claims.sub) == (identity.0, &identity.1) => {
+            Ok(claims) if (claims.kind, claims.sub.as_str()) == identity => {
                 self.tell(Command::Refresh(self.seat.id, Box::new(claims))).await;
             }
             Ok(_) => self.outlet.close(close_code::UNAUTHENTICATED, "the token is another user's"),
@@ -228,7 +300,7 @@ impl<'c> Connection<'c> {
         }
     }
 
-    async fn watch(&self, grant: &str, identity: &(Bearer, String)) {
+    async fn watch(&self, grant: &str, identity: (Bearer, &str)) {
         match self.clients.tokens.verify_grant(grant, time::now()) {
             Ok(grant) if grant.sub == identity.1 => {
                 let until = chrono::DateTime::from_timestamp(grant.exp, 0).unwrap_or_default();
@@ -239,39 +311,6 @@ impl<'c> Connection<'c> {
                 self.outlet.send(&native::error("invalid_grant", detail));
             }
             Err(error) => self.outlet.send(&native::error("invalid_grant", &error.to_string())),
-        }
-    }
-
-    /// Speaks WAMP v1 until the connection is ending.
-    pub(super) async fn speak_wamp(&mut self) {
-        // Nobody can authenticate here, so its place is that of one who has.
-        if !self.ticket.welcome() {
-            return self.give_way(Limited::Unauthenticated);
-        }
-        let session = SessionId::random();
-        self.outlet.send(&wamp::welcome(&session.to_string()));
-        let join = Command::JoinLegacy(self.seat.id, self.outlet.clone(), session);
-        Box::pin(self.tell(join)).await;
-        let mut prefixes = wamp::Prefixes::default();
-        while let Some(said) = self.next().await {
-            match said {
-                Said::Text(text) => match wamp::parse(&text) {
-                    Ok(message) => Box::pin(self.obey(message, &mut prefixes, session)).await,
-                    Err(error) => self.outlet.close(close_code::INVALID, &error.to_string()),
-                },
-                Said::Binary(_) => self.outlet.close(close_code::UNSUPPORTED, "WAMP v1 is text"),
-            }
-        }
-    }
-
-    /// Says back what it hears, until the connection is ending: a language of tests.
-    #[cfg(feature = "echo")]
-    pub(super) async fn echo(&mut self) {
-        while let Some(said) = self.next().await {
-            self.outlet.send(&match said {
-                Said::Text(text) => super::frames::text(&[text.as_str()]),
-                Said::Binary(bytes) => super::frames::binary(&bytes),
-            });
         }
     }
 

@@ -71,12 +71,14 @@ impl Limits {
         let room = descriptors.saturating_sub(SPARE_DESCRIPTORS).max(descriptors / 2);
         let pushers = bound(push.max_pushers).min(room / 4).max(1);
         let clients = bound(push.max_connections).min(room - pushers).max(1);
+        let waiting = bound(push.max_unauthenticated).min((clients - clients / 8).max(1));
         let websocket = Self {
             connections: Limit::shared(clients, bound(push.max_connections_per_address)),
-            waiting: Limit::shared(
-                bound(push.max_unauthenticated).min((clients / 2).max(1)),
-                bound(push.max_unauthenticated_per_address),
-            ),
+            // A proxy's own are those whose head has not come yet: when it restarts, all of its clients' at once.
+            waiting: Limit {
+                proxy: waiting,
+                ..Limit::shared(waiting, bound(push.max_unauthenticated_per_address))
+            },
             rate: Some(Limit::shared(
                 bound(push.handshakes_per_second),
                 bound(push.handshakes_per_second_per_address),

@@ -195,7 +195,7 @@ impl Default for Push {
             // Per address generous, because an office, a mobile network or a proxy that nobody listed is one.
             max_connections: 100_000,
             max_connections_per_address: 5000,
-            max_unauthenticated: 10_000,
+            max_unauthenticated: 20_000,
             max_unauthenticated_per_address: 500,
             handshakes_per_second: 5000,
             handshakes_per_second_per_address: 100,

@@ -73,7 +73,8 @@ impl Sheet {
     /// The table, in Markdown that also reads as text.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut cells = vec![["".into(), "Chaffer".into(), self.peer.into(), "ratio".into(), "bar".into()]];
+        let mut cells =
+            vec![["".into(), "Chaffer".into(), self.peer.into(), "ratio".into(), "bar".into()]];
         cells.extend(self.rows.iter().map(Row::cells));
         let width = |column: usize| {
             cells.iter().map(|row: &[String; 5]| row[column].chars().count()).max().unwrap_or(0)

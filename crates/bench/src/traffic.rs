@@ -82,11 +82,14 @@ pub fn join(
             clients.push(swarm.connect(server.address(), hello)?);
         }
         let mut ended = None;
-        swarm.turn(Instant::now() + Duration::from_secs(1), &mut |_, happening| match happening {
-            Happening::Joined(_) => joined += 1,
-            Happening::Ended(code) => ended = Some(code),
-            Happening::Text(_) => {}
-        })?;
+        swarm.turn(
+            Instant::now() + Duration::from_secs(1),
+            &mut |_, happening| match happening {
+                Happening::Joined(_) => joined += 1,
+                Happening::Ended(code) => ended = Some(code),
+                Happening::Text(_) => {}
+            },
+        )?;
         if let Some(code) = ended {
             bail!("a client was closed while joining, with {code:?}");
         }

@@ -50,7 +50,9 @@ pub fn run(repeats: usize) -> Result<Sheet> {
 pub fn some_people(number: u32) -> Vec<Audience> {
     // Steps far apart, so that neighbours in the list are no neighbours in the server's memory.
     let first = number as usize * 7919;
-    (0..2 + number as usize % 3).map(|nth| Audience::Person((first + nth * 3331) % PEOPLE)).collect()
+    (0..2 + number as usize % 3)
+        .map(|nth| Audience::Person((first + nth * 3331) % PEOPLE))
+        .collect()
 }
 
 #[cfg(test)]

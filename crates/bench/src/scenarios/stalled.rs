@@ -25,7 +25,8 @@ const KEPT: &str = "of it left two seconds later, MiB per stalled client";
 /// # Errors
 /// When the server fails.
 pub fn run(repeats: usize) -> Result<Sheet> {
-    let title = "stalled: ten clients that never read beside ten that do, 200 events of 60 KB a second";
+    let title =
+        "stalled: ten clients that never read beside ten that do, 200 events of 60 KB a second";
     let mut sheet = Sheet::new(title, "without the ten");
     for _ in 0..repeats {
         in_folder(|folder| {

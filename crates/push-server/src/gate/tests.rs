@@ -231,7 +231,7 @@ proptest! {
                 let state = gate.lock();
                 let counted = tickets.iter().filter(|it| is_evicted(it).is_none()).count();
                 assert_eq!(state.connections, counted);
-                assert!(state.connections <= 12 && state.waiting <= 6);
+                assert!(state.connections <= 12 && state.waiting <= 8);
                 let waiting: usize = state.accounts.values().map(|it| it.waiting.len()).sum();
                 assert_eq!(state.waiting, waiting);
                 assert_eq!(state.ranking.iter().map(|(n, _)| n).sum::<usize>(), waiting);

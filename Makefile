@@ -1,7 +1,7 @@
 # `make run` shows the demo, `make test` proves that it works. Their recipes are one plain command each, so that make
 # starts the script itself, without a shell between, and passes SIGTERM on to it.
 
-.PHONY: help run test check web
+.PHONY: help run test check web bench
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -13,6 +13,10 @@ run:
 # make test    install what the tests need and run them all, on SQLite and on MariaDB
 test:
 	@scripts/test
+
+# make bench   measure Chaffer beside its peers and write docs/benchmarks.md; WORDS=fanout runs one scenario alone
+bench:
+	@scripts/bench $(WORDS)
 
 # make check   format, lints and unit tests
 check:

@@ -8,11 +8,14 @@
     reason = "this program meets nobody but the servers that it starts; a panic is a broken measurement"
 )]
 
+mod http;
+mod machine;
 mod process;
 mod scenarios;
 mod servers;
 mod sheet;
 mod swarm;
+mod talk;
 mod traffic;
 
 use std::io::Write;
@@ -25,6 +28,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Both ends of ten thousand connections live in different processes, each with some more.
 const FILES: u64 = 10_500;
+
+/// What the report begins with.
+const HEAD: &str = "# Benchmarks
+
+Written by `make bench` (`make bench WORDS=fanout` runs one scenario alone): Chaffer's release build and its peers from
+Debian on one machine, over loopback, one after the other, three times. A number is the median of the repeats, with the
+smallest and the largest behind it; a ratio is the median of the repeats' own ratios, ours divided by the peer's. Times
+are those of this machine at that time; the ratios are what counts.
+
+All clients live in one event loop (`crates/bench`). Latency is counted from the moment an event was due, so a server
+that holds up its publisher gains nothing. CPU and memory are those of all of the server's processes, from `/proc`.
+";
 
 #[derive(Debug, Parser)]
 #[command(name = "chaffer-bench", version, about = "Measures Chaffer beside its peers.")]
@@ -58,8 +73,14 @@ fn main() -> Result<()> {
         let table = sheet.render();
         say(&table)?;
         text.push_str(&table);
+        text.push('\n');
     }
-    say(&format!("took {} s", start.elapsed().as_secs()))?;
+    let took = format!("The whole run took {} s.", start.elapsed().as_secs());
+    say(&took)?;
+    if let Some(path) = arguments.report {
+        let report = format!("{HEAD}\n{}\n{text}{took}\n", machine::describe());
+        std::fs::write(&path, report)?;
+    }
     Ok(())
 }
 

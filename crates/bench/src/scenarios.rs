@@ -2,6 +2,8 @@
 
 pub mod fanout;
 pub mod idle;
+pub mod post;
+pub mod posters;
 pub mod shop;
 pub mod stalled;
 pub mod storm;
@@ -24,6 +26,8 @@ pub const ALL: &[Scenario] = &[
     ("shop", shop::run),
     ("stalled", stalled::run),
     ("storm", storm::run),
+    ("post", post::run),
+    ("posters", posters::run),
 ];
 
 /// Runs something on a fresh Chaffer and on a fresh nchan, again and again, back to back.

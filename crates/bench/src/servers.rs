@@ -1,7 +1,10 @@
 //! The servers under measurement, each started on free ports of loopback in a folder of its own.
 
+pub mod mariadb;
 pub mod nchan;
+pub mod prosody;
 pub mod push;
+pub mod stack;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

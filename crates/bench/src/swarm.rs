@@ -242,11 +242,11 @@ impl Client {
             let payload = &bytes[used + start..used + end];
             used += end;
             match opcode {
-                0x1 if matches!(self.state, State::Greeting) => {
-                    if payload.starts_with(br#"{"type":"welcome""#) {
-                        self.state = State::Open;
-                        tell(Happening::Joined(payload));
-                    }
+                0x1 if matches!(self.state, State::Greeting)
+                    && payload.starts_with(br#"{"type":"welcome""#) =>
+                {
+                    self.state = State::Open;
+                    tell(Happening::Joined(payload));
                 }
                 0x1 => tell(Happening::Text(payload)),
                 0x8 => {
@@ -275,7 +275,8 @@ fn next_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
 }
 
 /// A client's frame. Its mask is zero, which is legal for a server to see and costs nothing here.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match u8::try_from(payload.len()) {
         Ok(short @ 0..=125) => frame.push(0x80 | short),

@@ -187,6 +187,12 @@ pub fn data(bytes: usize, due: Duration, number: u32) -> String {
 #[must_use]
 pub fn stamp(text: &[u8], from_end: usize) -> Option<(Duration, u32)> {
     let stamp = text.get(text.len().checked_sub(from_end)?..)?.strip_prefix(b"{\"s\":\"")?;
+    due_and_number(stamp)
+}
+
+/// When something was due, in 16 hexadecimal digits, and its number, in eight.
+#[must_use]
+pub fn due_and_number(stamp: &[u8]) -> Option<(Duration, u32)> {
     let number = |digits: &[u8]| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
     let due = Duration::from_nanos(number(stamp.get(..16)?)?);
     Some((due, u32::try_from(number(stamp.get(16..24)?)?).ok()?))

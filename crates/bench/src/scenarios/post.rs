@@ -1,0 +1,48 @@
+//! From a POST to the other person's socket.
+
+use anyhow::Result;
+
+use super::in_folder;
+use crate::process::to_f64;
+use crate::servers::prosody::Prosody;
+use crate::servers::stack::Stack;
+use crate::sheet::{Bar, Sheet, Side};
+use crate::talk::{self, Talk};
+
+const PAIRS: u32 = 20;
+const RATE: u32 = 200;
+const SECONDS: u32 = 8;
+const CPU: &str = "CPU microseconds per message, database included";
+const P50: &str = "median, ms";
+const P99: &str = "99th percentile, ms";
+
+/// Runs it.
+///
+/// # Errors
+/// When a server fails.
+pub fn run(repeats: usize) -> Result<Sheet> {
+    let title = "post: 20 pairs, 200 messages a second, stored in SQLite and delivered";
+    let mut sheet = Sheet::new(title, "Prosody");
+    for _ in 0..repeats {
+        in_folder(|folder| {
+            let url = format!("sqlite://{}", folder.join("chaffer.sqlite").display());
+            measure(&mut Stack::start(folder, &url)?, Side::Ours, &mut sheet)
+        })?;
+        in_folder(|folder| measure(&mut Prosody::start(folder)?, Side::Theirs, &mut sheet))?;
+    }
+    sheet.expect(CPU, Bar::RatioAtMost(0.5));
+    sheet.expect(P50, Bar::RatioAtMost(1.0));
+    sheet.expect(P99, Bar::RatioAtMost(1.0));
+    sheet.expect("lost", Bar::AtMost(0.0));
+    Ok(sheet)
+}
+
+fn measure(server: &mut dyn Talk, side: Side, sheet: &mut Sheet) -> Result<()> {
+    let mut outcome = talk::run(server, PAIRS, RATE, SECONDS)?;
+    let mut note = |what: &str, value: f64| sheet.note(what, side, value);
+    note(P50, outcome.percentile(50));
+    note(P99, outcome.percentile(99));
+    note(CPU, outcome.cpu * 1e6 / to_f64(outcome.delivered));
+    note("lost", to_f64(outcome.sent - outcome.delivered));
+    Ok(())
+}

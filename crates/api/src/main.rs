@@ -3,6 +3,8 @@
 mod app;
 mod chat;
 mod cli;
+#[cfg(test)]
+mod costs;
 mod demo;
 mod http;
 mod init;
@@ -15,6 +17,8 @@ mod store;
 #[cfg(test)]
 mod stories;
 mod webhooks;
+#[cfg(test)]
+mod testing;
 
 use std::io::Write;
 use std::process::ExitCode;

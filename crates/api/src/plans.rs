@@ -1,14 +1,11 @@
 //! Tests: every query of the hot calls finds its rows by an index, in either database.
 
-use crate::chat::messages::{self, History, MessageDraft};
-use crate::chat::starting::{self, SubjectInput, ThreadStart};
-use crate::chat::threads;
+use crate::chat::messages::{self, History};
 use crate::chat::unread::{self, ReadUpTo};
-use crate::chat::users::{self, UserInput};
-use crate::chat::vendors::{self, VendorInput};
-use crate::chat::{Context, Credentials, api_keys, events};
+use crate::chat::{events, starting, threads, users, vendors};
 use crate::store::testing::{Fresh, complaint, databases};
-use crate::store::{ApiKey, Role, SubjectType, Thread, ThreadFilter, ThreadStatus, VendorStatus};
+use crate::store::{Role, SubjectType, Thread, ThreadFilter, ThreadStatus};
+use crate::testing::{about_product, acting, context, draft, insert_key, person, vendor};
 
 const VENDORS: usize = 10;
 const CUSTOMERS: usize = 60;
@@ -17,75 +14,19 @@ const MESSAGES: usize = 6;
 const OTHERS: usize = 600;
 /// Threads that only stand there, for the same reason.
 const OLD_THREADS: i64 = 6000;
-const KEY: &str = "key";
-
-fn context() -> Context {
-    Context { now: chaffer_shared::time::now(), request_id: "test".into() }
-}
-
-fn acting(user: &str) -> Credentials {
-    Credentials::ApiKey {
-        hash: api_keys::hash(KEY),
-        trusted_address: true,
-        acting_user: Some(user.to_owned()),
-    }
-}
-
-fn draft(text: String) -> MessageDraft {
-    MessageDraft { client_id: Some(text.clone()), text, attachment_ids: vec![], reply_to: None }
-}
-
-fn start_of(product: String, vendor: String) -> ThreadStart {
-    ThreadStart {
-        subject: SubjectInput {
-            subject_type: SubjectType::Product,
-            id: product,
-            title: None,
-            url: None,
-            image_url: None,
-        },
-        customer_id: None,
-        vendor_id: Some(vendor),
-        storefront_id: None,
-        message: None,
-        subject_signature: None,
-    }
-}
 
 /// A shop in which something has been going on: enough that no database reads a whole table because it is small.
 fn fill(fresh: &mut Fresh) {
     fresh
         .write(|writer| {
-            writer.insert_api_key(&ApiKey {
-                hash: api_keys::hash(KEY),
-                name: "test".into(),
-                created_at: context().timestamp(),
-                revoked_at: None,
-            })?;
-            for vendor in 0..VENDORS + OTHERS {
-                let input = VendorInput {
-                    name: format!("Vendor {vendor}"),
-                    status: VendorStatus::Active,
-                    plan_includes_messaging: true,
-                    avatar_url: None,
-                };
-                vendors::save(writer, &context(), &format!("v{vendor}"), &input)?;
+            insert_key(writer)?;
+            for number in 0..VENDORS + OTHERS {
+                let input = vendor(&format!("Vendor {number}"));
+                vendors::save(writer, &context(), &format!("v{number}"), &input)?;
             }
-            let person = |role, vendor_id| UserInput {
-                role,
-                name: "Somebody".into(),
-                email: None,
-                avatar_url: None,
-                phone: None,
-                locale: None,
-                vendor_id,
-                root: role == Role::Admin,
-                manage_messages: false,
-                profiles: vec![],
-            };
             users::save(writer, &context(), "staff", &person(Role::Admin, None))?;
             for vendor in 0..VENDORS {
-                let input = person(Role::VendorAdmin, Some(format!("v{vendor}")));
+                let input = person(Role::VendorAdmin, Some(&format!("v{vendor}")));
                 users::save(writer, &context(), &format!("a{vendor}"), &input)?;
             }
             for age in 0..OLD_THREADS {
@@ -114,11 +55,11 @@ fn fill(fresh: &mut Fresh) {
                     continue;
                 }
                 for vendor in 0..VENDORS {
-                    let input = start_of(format!("p{vendor}"), format!("v{vendor}"));
+                    let input = about_product(&format!("p{vendor}"), &format!("v{vendor}"));
                     let (thread, _) =
                         starting::start(writer, &acting(&id), &context(), None, &[], &input)?;
                     for number in 0..MESSAGES {
-                        let draft = draft(format!("{vendor}/{number}"));
+                        let draft = draft(&format!("{vendor}/{number}"));
                         let caller = acting(&id);
                         messages::post(writer, &caller, &context(), None, thread.id, &draft)?;
                     }
@@ -170,7 +111,7 @@ fn hot_calls(fresh: &mut Fresh) {
         for text in ["one more", "one more", "and another"] {
             fresh
                 .write(|writer| {
-                    let draft = draft(text.to_owned());
+                    let draft = draft(text);
                     messages::post(writer, &caller, &context(), None, thread, &draft)
                 })
                 .unwrap();

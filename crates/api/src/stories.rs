@@ -1,107 +1,10 @@
 //! Tests of rules that need a store, on each database: what went wrong once, or is easier to bring about here than over HTTP.
 
-use crate::chat::messages::{self, MessageDraft};
-use crate::chat::starting::{self, SubjectInput, ThreadStart};
-use crate::chat::threads;
-use crate::chat::users::{self, UserInput};
-use crate::chat::vendors::{self, VendorInput};
-use crate::chat::{ChatError, Context, Credentials, Refusal, api_keys, events};
-use crate::store::testing::{Fresh, databases};
-use crate::store::{ApiKey, Role, Store, SubjectType, ThreadFilter, VendorStatus};
-
-const KEY: &str = "key";
-
-fn context() -> Context {
-    Context { now: chaffer_shared::time::now(), request_id: "test".into() }
-}
-
-/// The shop's backend, speaking for a user.
-fn acting(user: &str) -> Credentials {
-    Credentials::ApiKey {
-        hash: api_keys::hash(KEY),
-        trusted_address: true,
-        acting_user: Some(user.to_owned()),
-    }
-}
-
-/// A user's browser.
-fn browser(fresh: &mut Fresh, user: &str) -> Credentials {
-    let user = fresh.read(|reader| reader.user(user)).unwrap().unwrap();
-    Credentials::Token(Box::new(users::claims(&user, "jti", context().now, 60)))
-}
-
-fn about(subject_type: SubjectType, id: &str) -> ThreadStart {
-    ThreadStart {
-        subject: SubjectInput {
-            subject_type,
-            id: id.into(),
-            title: None,
-            url: None,
-            image_url: None,
-        },
-        customer_id: None,
-        vendor_id: None,
-        storefront_id: None,
-        message: None,
-        subject_signature: None,
-    }
-}
-
-fn draft(text: &str) -> MessageDraft {
-    MessageDraft {
-        text: text.into(),
-        attachment_ids: vec![],
-        reply_to: None,
-        client_id: Some(text.into()),
-    }
-}
-
-/// Two customers and a vendor with so many admins.
-fn shop(fresh: &mut Fresh, admins: usize) {
-    let person = |role, vendor: Option<&str>| UserInput {
-        role,
-        name: "Somebody".into(),
-        email: None,
-        avatar_url: None,
-        phone: None,
-        locale: None,
-        vendor_id: vendor.map(str::to_owned),
-        root: false,
-        manage_messages: false,
-        profiles: vec![],
-    };
-    let vendor = VendorInput {
-        name: "Kiln & Clay".into(),
-        status: VendorStatus::Active,
-        plan_includes_messaging: true,
-        avatar_url: None,
-    };
-    fresh
-        .write(|writer| {
-            writer.insert_api_key(&ApiKey {
-                hash: api_keys::hash(KEY),
-                name: "test".into(),
-                created_at: context().timestamp(),
-                revoked_at: None,
-            })?;
-            vendors::save(writer, &context(), "v", &vendor)?;
-            for customer in ["c", "d"] {
-                users::save(writer, &context(), customer, &person(Role::Customer, None))?;
-            }
-            for admin in 0..admins {
-                let input = person(Role::VendorAdmin, Some("v"));
-                users::save(writer, &context(), &format!("a{admin}"), &input)?;
-            }
-            Ok::<_, ChatError>(())
-        })
-        .unwrap();
-}
-
-fn start(fresh: &mut Fresh, caller: &Credentials, input: &ThreadStart) -> Result<i64, ChatError> {
-    fresh
-        .write(|writer| starting::start(writer, caller, &context(), None, &[], input))
-        .map(|(thread, _)| thread.id)
-}
+use crate::chat::starting::ThreadStart;
+use crate::chat::{ChatError, Refusal, events, messages, threads};
+use crate::store::testing::databases;
+use crate::store::{Store, SubjectType, ThreadFilter};
+use crate::testing::{about, about_product, acting, browser, context, draft, say, shop, start};
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, ChatError>) -> Refusal {
     match result {
@@ -136,9 +39,7 @@ fn the_pages_of_unread_threads_come_to_an_end() {
         shop(&mut fresh, 1);
         let mut started = Vec::new();
         for product in ["p1", "p2", "p3"] {
-            let input =
-                ThreadStart { vendor_id: Some("v".into()), ..about(SubjectType::Product, product) };
-            let thread = start(&mut fresh, &acting("c"), &input).unwrap();
+            let thread = start(&mut fresh, &acting("c"), &about_product(product, "v")).unwrap();
             say(&mut fresh, "c", thread, product);
             started.push(thread);
         }
@@ -158,14 +59,6 @@ fn the_pages_of_unread_threads_come_to_an_end() {
         }
         assert_eq!(seen, [started[1], started[2], started[0]], "{}", fresh.url);
     }
-}
-
-fn say(fresh: &mut Fresh, who: &str, thread: i64, text: &str) {
-    fresh
-        .write(|writer| {
-            messages::post(writer, &acting(who), &context(), None, thread, &draft(text))
-        })
-        .unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use chaffer_shared::topic::Topic;
 
 use super::rights;
 use crate::store::{
-    Participant, ParticipantKind, Reader, Role, StoreError, SubjectType, Thread, User,
+    Badge, Participant, ParticipantKind, Reader, Role, StoreError, SubjectType, Thread, User,
 };
 
 /// What a person hears: the topics of the person's tokens and feed.
@@ -49,22 +49,29 @@ pub(crate) fn of_thread(
     Ok(topics)
 }
 
-/// The users whose unread count rises with a message: those who take part, and all admins of a vendor that does.
+/// The users whose unread count rises with a message, and what it is before: those who take part, and all admins of a
+/// vendor that does, but for its author.
 /// Staff count only where they have joined.
 pub(crate) fn readers(
     reader: &mut Reader<'_>,
+    thread: &Thread,
     participants: &[Participant],
-) -> Result<Vec<String>, StoreError> {
+    author: &str,
+) -> Result<Vec<Badge>, StoreError> {
     let mut readers = Vec::new();
-    for participant in participants {
-        match participant.kind {
-            ParticipantKind::User => readers.push(participant.participant_id.clone()),
+    for Participant { kind, participant_id, .. } in participants {
+        match kind {
+            ParticipantKind::User if participant_id == author => {}
+            ParticipantKind::User => {
+                readers.extend(reader.badge_of_user(participant_id, thread.id)?);
+            }
             ParticipantKind::Vendor => {
-                readers.extend(reader.vendor_admin_ids(&participant.participant_id)?);
+                readers.extend(reader.badges_of_vendor(participant_id, thread.id)?);
             }
         }
     }
-    readers.sort_unstable();
-    readers.dedup();
+    readers.retain(|reader| reader.user != author);
+    readers.sort_unstable_by(|a, b| a.user.cmp(&b.user));
+    readers.dedup_by(|a, b| a.user == b.user);
     Ok(readers)
 }

@@ -47,15 +47,21 @@ impl Caller {
     ) -> Result<Self, ChatError> {
         match credentials {
             Credentials::ApiKey { hash, trusted_address, acting_user } => {
-                if !reader.is_live_api_key(hash)? {
-                    return Err(Refusal::InvalidApiKey.into());
-                }
+                let user = match acting_user {
+                    Some(id) => reader.acting_user(hash, id)?.ok_or(Refusal::InvalidApiKey)?,
+                    None if reader.is_live_api_key(hash)? => None,
+                    None => return Err(Refusal::InvalidApiKey.into()),
+                };
                 if !trusted_address {
                     return Err(Refusal::UntrustedAddress.into());
                 }
-                let Some(id) = acting_user else { return Ok(Self::Backend) };
-                let user = reader.user(id)?.ok_or(Refusal::ActingUserUnknown)?;
-                Ok(Self::User { user: Box::new(user), by_backend: true })
+                match (acting_user, user) {
+                    (None, _) => Ok(Self::Backend),
+                    (Some(_), None) => Err(Refusal::ActingUserUnknown.into()),
+                    (Some(_), Some(user)) => {
+                        Ok(Self::User { user: Box::new(user), by_backend: true })
+                    }
+                }
             }
             Credentials::Token(claims) => {
                 // Visitors come with the widget; until then nobody issues such tokens.

@@ -147,7 +147,7 @@ pub(crate) fn append(
             if message.request_hash.as_ref() != Some(&request_hash) {
                 return Err(Refusal::ClientIdReused.into());
             }
-            return Ok((view(writer, &message, seat.side)?, false));
+            return Ok((view(author, &message, seat.side), false));
         }
     }
     if thread.status == ThreadStatus::Closed {
@@ -187,7 +187,7 @@ pub(crate) fn append(
     });
     writer.touch_thread(thread.id, message.id, activity, context.timestamp())?;
     unread::raise(writer, context, &thread, &participants, &author.id, activity)?;
-    Ok((view(writer, &message, seat.side)?, true))
+    Ok((view(author, &message, seat.side), true))
 }
 
 /// Staff who write in a thread take part in it from then on.
@@ -280,13 +280,9 @@ pub(crate) fn cut<T>(list: &mut Vec<T>, limit: i64) -> bool {
     more
 }
 
-fn view(
-    reader: &mut Reader<'_>,
-    message: &Message,
-    viewer: Side,
-) -> Result<MessageView, ChatError> {
-    let directory = Directory::of(reader, std::slice::from_ref(message), &[])?;
-    Ok(with_flag(directory.message(message), message, viewer))
+/// A message as its author sees it.
+fn view(author: &User, message: &Message, side: Side) -> MessageView {
+    with_flag(Directory::of_author(author).message(message), message, side)
 }
 
 pub(crate) fn with_flag(view: MessageView, message: &Message, viewer: Side) -> MessageView {

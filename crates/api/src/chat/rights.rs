@@ -85,8 +85,8 @@ pub(crate) fn seat(user: &User, thread: &Thread, participants: &[Participant]) -
 /// answer, so that nothing can be guessed.
 pub(crate) fn see(reader: &mut Reader<'_>, user: &User, thread: Id) -> Result<Seen, ChatError> {
     require_messages(user)?;
-    let thread = reader.thread(thread)?.ok_or(Refusal::ThreadNotFound)?;
-    let participants = reader.participants(&[thread.id])?;
+    let (thread, participants) =
+        reader.thread_with_participants(thread)?.ok_or(Refusal::ThreadNotFound)?;
     let seat = seat(user, &thread, &participants).ok_or(Refusal::ThreadNotFound)?;
     Ok(Seen { thread, participants, seat })
 }

@@ -108,8 +108,8 @@ pub(crate) fn one(
 
 /// One thread as the shop's backend sees it: as nobody in particular.
 pub(crate) fn anyone(reader: &mut Reader<'_>, thread: Id) -> Result<ThreadView, ChatError> {
-    let thread = reader.thread(thread)?.ok_or(Refusal::ThreadNotFound)?;
-    let participants = reader.participants(&[thread.id])?;
+    let (thread, participants) =
+        reader.thread_with_participants(thread)?.ok_or(Refusal::ThreadNotFound)?;
     let last = reader.messages(&thread.last_message_id.into_iter().collect::<Vec<_>>())?;
     let directory = Directory::of(reader, &last, &participants)?;
     Ok(ThreadView {

@@ -12,7 +12,7 @@ use super::rights::{self, Seen};
 use super::validate::Problems;
 use super::{Caller, ChatError, Context, Credentials, addressing};
 use crate::store::{
-    Cause, Id, NewEvent, Participant, ReadState, Reader, Side, SubjectType, Thread, Writer,
+    Badge, Cause, Id, NewEvent, Participant, ReadState, Reader, Side, SubjectType, Thread, Writer,
 };
 
 /// The most users that one call may ask about.
@@ -88,42 +88,32 @@ pub(crate) fn raise(
     author: &str,
     activity: i64,
 ) -> Result<(), ChatError> {
-    let readers = addressing::readers(writer, participants)?;
-    let states = writer.read_states_of(&readers, thread.id)?;
-    for reader in readers {
-        let state = states.iter().find(|state| state.reader_id == reader);
-        if reader == author {
-            // Nothing new to read, but what is unread here has moved to the top of the list, too.
-            if let Some(state) = state.filter(|state| state.unread_activity.is_some()) {
-                let moved = ReadState { unread_activity: Some(activity), ..state.clone() };
-                writer.save_read_state(&moved, true)?;
-            }
-            continue;
-        }
-        let (mut state, exists) = match state {
-            Some(state) => (state.clone(), true),
-            None => (ReadState::new(&reader, thread.id), false),
-        };
-        state.unread_count += 1;
-        state.unread_activity = Some(activity);
-        writer.save_read_state(&state, exists)?;
-        let total = writer.add_unread_total(&reader, 1)?;
-        tell(writer, context, &state, total);
+    let readers = addressing::readers(writer, thread, participants, author)?;
+    writer.raise_unread(thread.id, author, &readers, activity)?;
+    for Badge { user, total, here } in readers {
+        tell(writer, context, thread.id, user, here.unwrap_or(0) + 1, total + 1);
     }
     Ok(())
 }
 
 /// Tells one user's other pages about a new count.
-fn tell(writer: &mut Writer<'_>, context: &Context, state: &ReadState, total: i64) {
+fn tell(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    thread: Id,
+    user: String,
+    unread_count: i64,
+    total: i64,
+) {
     writer.emit(NewEvent {
         name: name::UNREAD_CHANGED,
-        topics: &[Topic::User(state.reader_id.clone())],
+        topics: &[Topic::User(user)],
         cause: Cause {
-            thread: Some(state.thread_id),
+            thread: Some(thread),
             message: None,
             data: Some(json!({
-                "thread_id": state.thread_id,
-                "unread_count": state.unread_count,
+                "thread_id": thread,
+                "unread_count": unread_count,
                 "total": total,
             })),
         },
@@ -157,6 +147,7 @@ pub(crate) fn read(
     let before = writer.read_states(&user.id, &[thread.id])?.pop();
     let exists = before.is_some();
     let before = before.unwrap_or_else(|| ReadState::new(&user.id, thread.id));
+    let mut left = before.unread_count;
     if up_to > before.last_read_message_id && (exists || seat.participant.is_some()) {
         let unread_count = if up_to == last {
             0
@@ -172,11 +163,12 @@ pub(crate) fn read(
         };
         writer.save_read_state(&state, exists)?;
         if unread_count != before.unread_count {
-            let total = writer.add_unread_total(&user.id, unread_count - before.unread_count)?;
-            tell(writer, context, &state, total);
+            let by = unread_count - before.unread_count;
+            writer.add_unread_total(&[&user.id], by)?;
+            tell(writer, context, thread.id, user.id.clone(), unread_count, user.unread_total + by);
         }
+        left = unread_count;
     }
-    let count = writer.read_states(&user.id, &[thread.id])?.pop();
     if let Some(own) = seat.participant.filter(|own| up_to > own.last_read_message_id) {
         writer.advance_participant(&own, up_to)?;
         // Staff who look into a conversation of others are not "the other side" of it.
@@ -202,7 +194,7 @@ pub(crate) fn read(
             });
         }
     }
-    Ok(UnreadCount { unread_count: count.map_or(0, |state| state.unread_count) })
+    Ok(UnreadCount { unread_count: left })
 }
 
 /// What the caller has not read.

@@ -290,8 +290,10 @@ fn withdraw(writer: &mut Writer<'_>, context: &Context, user: &User) -> Result<(
     let hidden: Vec<_> = states.iter().filter(|state| !visible(state.thread_id)).collect();
     let hidden_ids: Vec<Id> = hidden.iter().map(|state| state.thread_id).collect();
     writer.delete_read_states(&user.id, &hidden_ids)?;
-    writer
-        .add_unread_total(&user.id, -hidden.iter().map(|state| state.unread_count).sum::<i64>())?;
+    writer.add_unread_total(
+        &[&user.id],
+        -hidden.iter().map(|state| state.unread_count).sum::<i64>(),
+    )?;
 
     // Later than any revocation before, whatever the clock of this node says.
     let before = match user.revoked_before {

@@ -332,6 +332,12 @@ impl Directory {
         })
     }
 
+    /// Knows one person, whom the caller has at hand already.
+    pub(crate) fn of_author(author: &User) -> Self {
+        let users = HashMap::from([(author.id.clone(), author.clone())]);
+        Self { users, vendors: HashMap::new() }
+    }
+
     /// A person; one that is no longer mirrored keeps its id and has no name.
     pub(crate) fn person(&self, id: &str) -> PersonView {
         let user = self.users.get(id);

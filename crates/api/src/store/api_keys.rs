@@ -2,8 +2,8 @@
 
 use diesel::prelude::*;
 
-use super::schema::api_keys;
-use super::{Reader, StoreError, Timestamp, Writer};
+use super::schema::{api_keys, users};
+use super::{Reader, StoreError, Timestamp, User, Writer};
 
 /// One API key; the key itself is known to the shop alone.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -28,6 +28,22 @@ impl Reader<'_> {
             .first(self.database)
             .optional()?;
         Ok(found == Some(None))
+    }
+
+    /// Whether a live key has this hash, and the user that is meant: `None` when there is no such key. One look-up, since
+    /// every call of the shop's backend begins with it.
+    pub(crate) fn acting_user(
+        &mut self,
+        hash: &str,
+        user: &str,
+    ) -> Result<Option<Option<User>>, StoreError> {
+        Ok(api_keys::table
+            .left_join(users::table.on(users::id.eq(user)))
+            .filter(api_keys::hash.eq(hash))
+            .filter(api_keys::revoked_at.is_null())
+            .select(Option::<User>::as_select())
+            .first(self.database)
+            .optional()?)
     }
 
     /// All keys, live or not.

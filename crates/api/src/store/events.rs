@@ -5,14 +5,14 @@
 
 use chaffer_shared::event::EventId;
 use chaffer_shared::topic::Topic;
+use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
-use super::connection::{Database, on_backend};
+use super::connection::Database;
+use super::prepared::{insert_all, padded, pieces, prepared};
 use super::schema::{counters, event_topics, events};
 use super::{Id, Reader, StoreError, Timestamp, Writer};
-
-/// Rows of one insert: SQLite takes 32,766 values a statement, and a row has eight.
-const INSERT_ROWS: usize = 500;
 
 /// What an event is about. Its data is the message, or else the stored data, or else the thread, as they are
 /// when the event is read.
@@ -67,7 +67,7 @@ pub(super) struct Counters {
 }
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = events)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
 struct Row {
     id: EventId,
     name: String,
@@ -102,17 +102,14 @@ impl Counters {
 
     /// Writes those that have been raised since.
     pub(super) fn save(&self, database: &mut Database, before: &Self) -> QueryResult<()> {
-        for (name, value, before) in [
-            ("event", self.event, before.event),
-            ("message", self.message, before.message),
-            ("thread", self.thread, before.thread),
-        ] {
-            if value != before {
-                diesel::update(counters::table.find(name))
-                    .set(counters::value.eq(value))
-                    .execute(database)?;
-            }
+        if self == before {
+            return Ok(());
         }
+        let value = case_when::<_, _, BigInt>(counters::name.eq("event"), self.event)
+            .when(counters::name.eq("message"), self.message)
+            .otherwise(self.thread);
+        let rows = counters::table.filter(counters::name.eq_any(["event", "message", "thread"]));
+        prepared(diesel::update(rows).set(counters::value.eq(value))).execute(database)?;
         Ok(())
     }
 }
@@ -161,15 +158,9 @@ impl StoredEvent {
                 })
             })
             .collect();
-        on_backend!(database, connection => {
-            for rows in rows.chunks(INSERT_ROWS) {
-                diesel::insert_into(events::table).values(rows).execute(connection)?;
-            }
-            for rows in by_topic.chunks(INSERT_ROWS) {
-                diesel::insert_into(event_topics::table).values(rows).execute(connection)?;
-            }
-            Ok(())
-        })
+        insert_all!(database, events::table, &rows);
+        insert_all!(database, event_topics::table, &by_topic);
+        Ok(())
     }
 }
 
@@ -224,15 +215,16 @@ impl Reader<'_> {
         ids.sort_unstable();
         ids.dedup();
         ids.truncate(usize::try_from(limit).unwrap_or(0));
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for ids in pieces(&ids) {
+            let query = events::table
+                .filter(events::id.eq_any(padded(ids)))
+                .order(events::id)
+                .select(Row::as_select());
+            let rows: Vec<Row> = prepared(query).load(self.database)?;
+            found.extend(rows.into_iter().map(StoredEvent::from_row));
         }
-        let rows: Vec<Row> = events::table
-            .filter(events::id.eq_any(&ids))
-            .order(events::id)
-            .select(Row::as_select())
-            .load(self.database)?;
-        Ok(rows.into_iter().map(StoredEvent::from_row).collect())
+        Ok(found)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use diesel::prelude::*;
 
+use super::prepared::{padded, pieces, prepared};
 use super::schema::messages;
 use super::{Id, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
 
 /// One entry of a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = messages)]
+#[diesel(table_name = messages, treat_none_as_default_value = false)]
 pub struct Message {
     /// Its number; within a thread in the order of writing.
     pub id: Id,
@@ -53,16 +54,22 @@ pub struct NewMessage {
     pub created_at: Timestamp,
 }
 
+/// What the two directions of a history have in common. A macro, since the type of the query has no short name.
+macro_rules! page {
+    ($query:expr, $thread:expr, $limit:expr) => {
+        $query.filter(messages::thread_id.eq($thread)).limit($limit).select(Message::as_select())
+    };
+}
+
 impl Reader<'_> {
     /// Several messages, in no order.
     pub(crate) fn messages(&mut self, ids: &[Id]) -> Result<Vec<Message>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query = messages::table.filter(messages::id.eq_any(padded(ids)));
+            found.extend(prepared(query.select(Message::as_select())).load(self.database)?);
         }
-        Ok(messages::table
-            .filter(messages::id.eq_any(ids))
-            .select(Message::as_select())
-            .load(self.database)?)
+        Ok(found)
     }
 
     /// The message that this sender sent with this id of its own.
@@ -88,13 +95,8 @@ impl Reader<'_> {
         before: Id,
         limit: i64,
     ) -> Result<Vec<Message>, StoreError> {
-        Ok(messages::table
-            .filter(messages::thread_id.eq(thread))
-            .filter(messages::id.lt(before))
-            .order(messages::id.desc())
-            .limit(limit)
-            .select(Message::as_select())
-            .load(self.database)?)
+        let query = messages::table.filter(messages::id.lt(before)).order(messages::id.desc());
+        Ok(page!(query, thread, limit).load(self.database)?)
     }
 
     /// Messages of a thread right after that id, the oldest first.
@@ -104,13 +106,8 @@ impl Reader<'_> {
         after: Id,
         limit: i64,
     ) -> Result<Vec<Message>, StoreError> {
-        Ok(messages::table
-            .filter(messages::thread_id.eq(thread))
-            .filter(messages::id.gt(after))
-            .order(messages::id.asc())
-            .limit(limit)
-            .select(Message::as_select())
-            .load(self.database)?)
+        let query = messages::table.filter(messages::id.gt(after)).order(messages::id.asc());
+        Ok(page!(query, thread, limit).load(self.database)?)
     }
 
     /// How many messages of others stand in a thread after that id. Walks only over those messages.
@@ -164,16 +161,13 @@ impl Writer<'_> {
         up_to: Id,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        diesel::update(
-            messages::table
-                .filter(messages::thread_id.eq(thread))
-                .filter(messages::id.gt(after))
-                .filter(messages::id.le(up_to))
-                .filter(messages::side.ne(reader))
-                .filter(messages::read_at.is_null()),
-        )
-        .set(messages::read_at.eq(now))
-        .execute(self.database)?;
+        let rows = messages::table
+            .filter(messages::thread_id.eq(thread))
+            .filter(messages::id.gt(after))
+            .filter(messages::id.le(up_to))
+            .filter(messages::side.ne(reader))
+            .filter(messages::read_at.is_null());
+        prepared(diesel::update(rows).set(messages::read_at.eq(now))).execute(self.database)?;
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ mod idempotency;
 mod messages;
 mod migrations;
 mod participants;
+mod prepared;
 mod read_states;
 mod schema;
 #[cfg(test)]
@@ -38,7 +39,7 @@ pub use executor::{JobError, Store};
 pub use idempotency::FirstAnswer;
 pub use messages::{Message, NewMessage};
 pub use participants::{Participant, ParticipantKind, Side};
-pub use read_states::ReadState;
+pub use read_states::{Badge, ReadState};
 pub use threads::{SubjectType, Thread, ThreadFilter, ThreadScope, ThreadStatus};
 pub use users::{Role, User, UserFields};
 pub use vendors::{Vendor, VendorFields, VendorStatus};

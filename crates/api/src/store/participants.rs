@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::prepared::{padded, pieces, prepared};
 use super::schema::participants;
 use super::text_enum::text_enum;
 use super::{Id, Reader, StoreError, Timestamp, Writer};
@@ -32,7 +33,7 @@ text_enum! {
 
 /// One participant of one thread.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = participants)]
+#[diesel(table_name = participants, treat_none_as_default_value = false)]
 pub struct Participant {
     /// The thread.
     pub thread_id: Id,
@@ -59,14 +60,14 @@ diesel::alias!(participants as others: Others);
 impl Reader<'_> {
     /// Who is in these threads.
     pub(crate) fn participants(&mut self, threads: &[Id]) -> Result<Vec<Participant>, StoreError> {
-        if threads.is_empty() {
-            return Ok(Vec::new());
+        let mut found: Vec<Participant> = Vec::new();
+        for threads in pieces(threads) {
+            let query = participants::table
+                .filter(participants::thread_id.eq_any(padded(threads)))
+                .filter(participants::left_at.is_null())
+                .select(Participant::as_select());
+            found.extend(prepared(query).load(self.database)?);
         }
-        let mut found: Vec<Participant> = participants::table
-            .filter(participants::thread_id.eq_any(threads))
-            .filter(participants::left_at.is_null())
-            .select(Participant::as_select())
-            .load(self.database)?;
         // In the order of joining; a few rows each, which the database would sort no better.
         found.sort_by_key(|it| (it.thread_id, it.joined_at));
         Ok(found)
@@ -150,13 +151,13 @@ impl Writer<'_> {
         participant: &Participant,
         up_to: Id,
     ) -> Result<(), StoreError> {
-        diesel::update(participants::table.find((
+        let row = participants::table.find((
             participant.thread_id,
             participant.kind,
             &participant.participant_id,
-        )))
-        .set(participants::last_read_message_id.eq(up_to))
-        .execute(self.database)?;
+        ));
+        let read = participants::last_read_message_id.eq(up_to);
+        prepared(diesel::update(row).set(read)).execute(self.database)?;
         Ok(())
     }
 }

@@ -1,13 +1,16 @@
 //! How far each reader has read each thread, and how many messages are left: kept, not counted.
 
+use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 
-use super::schema::read_states;
+use super::prepared::{insert_all, padded, pieces, prepared};
+use super::schema::{read_states, users};
 use super::{Id, ParticipantKind, Reader, StoreError, Writer};
 
 /// One reader's state in one thread. Without a row, nothing is unread.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = read_states)]
+#[diesel(table_name = read_states, treat_none_as_default_value = false)]
 pub struct ReadState {
     /// What `reader_id` is an id of.
     pub kind: ParticipantKind,
@@ -38,6 +41,31 @@ impl ReadState {
     }
 }
 
+/// What is unread for one user: the numbers that the user's pages show.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct Badge {
+    /// The user.
+    pub user: String,
+    /// Unread messages in all threads together.
+    pub total: i64,
+    /// Unread messages in the thread that was asked about; `None` when there is no state of it yet.
+    pub here: Option<i64>,
+}
+
+/// The badges of users in one thread. A macro, since the type of the query has no short name.
+macro_rules! badges {
+    ($thread:expr) => {
+        users::table
+            .left_join(
+                read_states::table.on(read_states::reader_id
+                    .eq(users::id)
+                    .and(read_states::kind.eq(ParticipantKind::User))
+                    .and(read_states::thread_id.eq($thread))),
+            )
+            .select((users::id, users::unread_total, read_states::unread_count.nullable()))
+    };
+}
+
 impl Reader<'_> {
     /// One user's states in several threads.
     pub(crate) fn read_states(
@@ -45,15 +73,16 @@ impl Reader<'_> {
         user: &str,
         threads: &[Id],
     ) -> Result<Vec<ReadState>, StoreError> {
-        if threads.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for threads in pieces(threads) {
+            let query = read_states::table
+                .filter(read_states::kind.eq(ParticipantKind::User))
+                .filter(read_states::reader_id.eq(user))
+                .filter(read_states::thread_id.eq_any(padded(threads)))
+                .select(ReadState::as_select());
+            found.extend(prepared(query).load(self.database)?);
         }
-        Ok(read_states::table
-            .filter(read_states::kind.eq(ParticipantKind::User))
-            .filter(read_states::reader_id.eq(user))
-            .filter(read_states::thread_id.eq_any(threads))
-            .select(ReadState::as_select())
-            .load(self.database)?)
+        Ok(found)
     }
 
     /// One user's states in all threads.
@@ -65,21 +94,22 @@ impl Reader<'_> {
             .load(self.database)?)
     }
 
-    /// The states of several users in one thread.
-    pub(crate) fn read_states_of(
+    /// What a user has unread in all threads and in this one.
+    pub(crate) fn badge_of_user(
         &mut self,
-        users: &[String],
+        user: &str,
         thread: Id,
-    ) -> Result<Vec<ReadState>, StoreError> {
-        if users.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(read_states::table
-            .filter(read_states::kind.eq(ParticipantKind::User))
-            .filter(read_states::reader_id.eq_any(users))
-            .filter(read_states::thread_id.eq(thread))
-            .select(ReadState::as_select())
-            .load(self.database)?)
+    ) -> Result<Option<Badge>, StoreError> {
+        Ok(badges!(thread).filter(users::id.eq(user)).first(self.database).optional()?)
+    }
+
+    /// The same of all who act for a vendor.
+    pub(crate) fn badges_of_vendor(
+        &mut self,
+        vendor: &str,
+        thread: Id,
+    ) -> Result<Vec<Badge>, StoreError> {
+        Ok(badges!(thread).filter(users::vendor_id.eq(vendor)).load(self.database)?)
     }
 
     /// The threads in which one user has something unread, latest activity first, and how much.
@@ -102,21 +132,60 @@ impl Writer<'_> {
         exists: bool,
     ) -> Result<(), StoreError> {
         if exists {
-            diesel::update(read_states::table.find((
-                state.kind,
-                &state.reader_id,
-                state.thread_id,
-            )))
-            .set((
+            let row = read_states::table.find((state.kind, &state.reader_id, state.thread_id));
+            let changed = diesel::update(row).set((
                 read_states::last_read_message_id.eq(state.last_read_message_id),
                 read_states::unread_count.eq(state.unread_count),
                 read_states::unread_activity.eq(state.unread_activity),
-            ))
-            .execute(self.database)?;
+            ));
+            prepared(changed).execute(self.database)?;
         } else {
             diesel::insert_into(read_states::table).values(state).execute(self.database)?;
         }
         Ok(())
+    }
+
+    /// Counts one more message for these users, who did not write it. What its author has unread here has moved to the
+    /// top of the list, too.
+    pub(crate) fn raise_unread(
+        &mut self,
+        thread: Id,
+        author: &str,
+        readers: &[Badge],
+        activity: i64,
+    ) -> Result<(), StoreError> {
+        let (known, new): (Vec<&Badge>, Vec<_>) = readers.iter().partition(|it| it.here.is_some());
+        let known: Vec<&str> =
+            known.into_iter().map(|it| it.user.as_str()).chain([author]).collect();
+        for users in pieces(&known) {
+            let rows = read_states::table
+                .filter(read_states::kind.eq(ParticipantKind::User))
+                .filter(read_states::reader_id.eq_any(padded(users)))
+                .filter(read_states::thread_id.eq(thread))
+                .filter(
+                    read_states::reader_id
+                        .ne(author)
+                        .or(read_states::unread_activity.is_not_null()),
+                );
+            let is_author = read_states::reader_id.eq(author);
+            let by = case_when::<_, _, BigInt>(is_author, 0_i64).otherwise(1_i64);
+            let raised = diesel::update(rows).set((
+                read_states::unread_count.eq(read_states::unread_count + by),
+                read_states::unread_activity.eq(activity),
+            ));
+            prepared(raised).execute(self.database)?;
+        }
+        let new: Vec<ReadState> = new
+            .into_iter()
+            .map(|it| ReadState {
+                unread_count: 1,
+                unread_activity: Some(activity),
+                ..ReadState::new(&it.user, thread)
+            })
+            .collect();
+        insert_all!(self.database, read_states::table, &new);
+        let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
+        self.add_unread_total(&users, 1)
     }
 
     /// Forgets a user's states in threads that are no longer the user's to see.

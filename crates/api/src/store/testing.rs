@@ -121,6 +121,20 @@ impl Fresh {
         Ok(())
     }
 
+    /// Whether it is the embedded one.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self.url, DatabaseUrl::Sqlite(_))
+    }
+
+    /// The statements that a job makes.
+    pub(crate) fn statements(&mut self, job: impl FnOnce(&mut Self)) -> Vec<String> {
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        on_backend!(&mut self.database, it => it.set_instrumentation(Notes(Arc::clone(&notes))));
+        job(self);
+        on_backend!(&mut self.database, it => it.set_instrumentation(None::<Box<dyn Instrumentation>>));
+        notes.lock().unwrap().clone()
+    }
+
     /// The statements that a job makes, each with what the database says of how it finds the rows.
     pub(crate) fn plans(&mut self, job: impl FnOnce(&mut Self)) -> Vec<(String, Vec<String>)> {
         match &self.database {
@@ -138,11 +152,7 @@ impl Fresh {
             #[diesel(sql_type = Text)]
             detail: String,
         }
-        let notes = Arc::new(Mutex::new(Vec::new()));
-        on_backend!(&mut self.database, it => it.set_instrumentation(Notes(Arc::clone(&notes))));
-        job(self);
-        on_backend!(&mut self.database, it => it.set_instrumentation(None::<Box<dyn Instrumentation>>));
-        let mut statements = notes.lock().unwrap().clone();
+        let mut statements = self.statements(job);
         statements.retain(|sql| is_looking(sql));
         // SQLite's plan does not depend on the values, so the places for them may stay empty.
         let plan = |sql: String, database: &mut Database| {

@@ -3,9 +3,10 @@
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
+use super::prepared::{padded, pieces, prepared};
 use super::schema::{participants, read_states, threads};
 use super::text_enum::text_enum;
-use super::{Id, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
+use super::{Id, Participant, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
 
 text_enum! {
     /// What a thread is about.
@@ -35,7 +36,7 @@ text_enum! {
 
 /// One conversation. Its number is the ticket id that people see.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = threads)]
+#[diesel(table_name = threads, treat_none_as_default_value = false)]
 pub struct Thread {
     /// Its number.
     pub id: Id,
@@ -157,20 +158,31 @@ macro_rules! filtered {
 }
 
 impl Reader<'_> {
-    /// One thread.
-    pub(crate) fn thread(&mut self, id: Id) -> Result<Option<Thread>, StoreError> {
-        Ok(threads::table.find(id).select(Thread::as_select()).first(self.database).optional()?)
+    /// One thread together with who is in it, in the order of joining.
+    pub(crate) fn thread_with_participants(
+        &mut self,
+        id: Id,
+    ) -> Result<Option<(Thread, Vec<Participant>)>, StoreError> {
+        let here = participants::thread_id.eq(threads::id).and(participants::left_at.is_null());
+        let rows: Vec<(Thread, Option<Participant>)> = threads::table
+            .left_join(participants::table.on(here))
+            .filter(threads::id.eq(id))
+            .select((Thread::as_select(), Option::<Participant>::as_select()))
+            .load(self.database)?;
+        let (threads, found): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let mut found: Vec<Participant> = found.into_iter().flatten().collect();
+        found.sort_by_key(|it| it.joined_at);
+        Ok(threads.into_iter().next().map(|thread| (thread, found)))
     }
 
     /// Several threads, in no order.
     pub(crate) fn threads(&mut self, ids: &[Id]) -> Result<Vec<Thread>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query = threads::table.filter(threads::id.eq_any(padded(ids)));
+            found.extend(prepared(query.select(Thread::as_select())).load(self.database)?);
         }
-        Ok(threads::table
-            .filter(threads::id.eq_any(ids))
-            .select(Thread::as_select())
-            .load(self.database)?)
+        Ok(found)
     }
 
     /// The open thread with this key.
@@ -308,16 +320,15 @@ impl Writer<'_> {
         activity: i64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        diesel::update(threads::table.find(thread))
-            .set((
-                threads::last_message_id.eq(last_message),
-                threads::activity.eq(activity),
-                threads::updated_at.eq(now),
-            ))
-            .execute(self.database)?;
-        diesel::update(participants::table.filter(participants::thread_id.eq(thread)))
-            .set(participants::activity.eq(activity))
-            .execute(self.database)?;
+        let touched = diesel::update(threads::table.find(thread)).set((
+            threads::last_message_id.eq(last_message),
+            threads::activity.eq(activity),
+            threads::updated_at.eq(now),
+        ));
+        prepared(touched).execute(self.database)?;
+        let rows = participants::table.filter(participants::thread_id.eq(thread));
+        let moved = diesel::update(rows).set(participants::activity.eq(activity));
+        prepared(moved).execute(self.database)?;
         Ok(())
     }
 }

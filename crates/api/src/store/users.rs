@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::prepared::{padded, pieces, prepared};
 use super::schema::users;
 use super::text_enum::text_enum;
 use super::{Reader, StoreError, Timestamp, Writer};
@@ -80,21 +81,12 @@ impl Reader<'_> {
 
     /// Several users, in no order.
     pub(crate) fn users(&mut self, ids: &[&str]) -> Result<Vec<User>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query = users::table.filter(users::id.eq_any(padded(ids)));
+            found.extend(prepared(query.select(User::as_select())).load(self.database)?);
         }
-        Ok(users::table
-            .filter(users::id.eq_any(ids.iter().copied()))
-            .select(User::as_select())
-            .load(self.database)?)
-    }
-
-    /// Those who act for one vendor.
-    pub(crate) fn vendor_admin_ids(&mut self, vendor: &str) -> Result<Vec<String>, StoreError> {
-        Ok(users::table
-            .filter(users::vendor_id.eq(vendor))
-            .select(users::id)
-            .load(self.database)?)
+        Ok(found)
     }
 
     /// All operators.
@@ -110,13 +102,13 @@ impl Reader<'_> {
         &mut self,
         ids: &[String],
     ) -> Result<Vec<(String, i64)>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query = users::table.filter(users::id.eq_any(padded(ids)));
+            let totals = query.select((users::id, users::unread_total));
+            found.extend(prepared(totals).load(self.database)?);
         }
-        Ok(users::table
-            .filter(users::id.eq_any(ids))
-            .select((users::id, users::unread_total))
-            .load(self.database)?)
+        Ok(found)
     }
 
     /// Whose tokens were revoked since that moment.
@@ -172,12 +164,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Moves a user's sum of unread messages and returns the new one.
-    pub(crate) fn add_unread_total(&mut self, id: &str, by: i64) -> Result<i64, StoreError> {
-        let user = users::table.find(id);
-        diesel::update(user)
-            .set(users::unread_total.eq(users::unread_total + by))
-            .execute(self.database)?;
-        Ok(user.select(users::unread_total).first(self.database)?)
+    /// Moves the sums of unread messages of several users.
+    pub(crate) fn add_unread_total(&mut self, ids: &[&str], by: i64) -> Result<(), StoreError> {
+        for ids in pieces(ids) {
+            let rows = users::table.filter(users::id.eq_any(padded(ids)));
+            let raised = users::unread_total.eq(users::unread_total + by);
+            prepared(diesel::update(rows).set(raised)).execute(self.database)?;
+        }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::prepared::{padded, pieces, prepared};
 use super::schema::vendors;
 use super::text_enum::text_enum;
 use super::{Reader, StoreError, Timestamp, Writer};
@@ -66,13 +67,12 @@ impl Reader<'_> {
 
     /// Several vendors, in no order.
     pub(crate) fn vendors(&mut self, ids: &[&str]) -> Result<Vec<Vendor>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query = vendors::table.filter(vendors::id.eq_any(padded(ids)));
+            found.extend(prepared(query.select(Vendor::as_select())).load(self.database)?);
         }
-        Ok(vendors::table
-            .filter(vendors::id.eq_any(ids.iter().copied()))
-            .select(Vendor::as_select())
-            .load(self.database)?)
+        Ok(found)
     }
 }
 

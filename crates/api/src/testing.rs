@@ -1,0 +1,133 @@
+//! Shared by the tests of rules over a store: who calls, what they say, and a small shop to do it in.
+
+use crate::chat::messages::{self, MessageDraft};
+use crate::chat::starting::{self, SubjectInput, ThreadStart};
+use crate::chat::users::{self, UserInput};
+use crate::chat::vendors::{self, VendorInput};
+use crate::chat::{ChatError, Context, Credentials, api_keys};
+use crate::store::testing::Fresh;
+use crate::store::{ApiKey, Id, Role, SubjectType, VendorStatus, Writer};
+
+const KEY: &str = "key";
+
+pub(crate) fn context() -> Context {
+    Context { now: chaffer_shared::time::now(), request_id: "test".into() }
+}
+
+/// The shop's backend, speaking for a user.
+pub(crate) fn acting(user: &str) -> Credentials {
+    Credentials::ApiKey {
+        hash: api_keys::hash(KEY),
+        trusted_address: true,
+        acting_user: Some(user.to_owned()),
+    }
+}
+
+/// A user's browser.
+pub(crate) fn browser(fresh: &mut Fresh, user: &str) -> Credentials {
+    let user = fresh.read(|reader| reader.user(user)).unwrap().unwrap();
+    Credentials::Token(Box::new(users::claims(&user, "jti", context().now, 60)))
+}
+
+pub(crate) fn about(subject_type: SubjectType, id: &str) -> ThreadStart {
+    ThreadStart {
+        subject: SubjectInput {
+            subject_type,
+            id: id.into(),
+            title: None,
+            url: None,
+            image_url: None,
+        },
+        customer_id: None,
+        vendor_id: None,
+        storefront_id: None,
+        message: None,
+        subject_signature: None,
+    }
+}
+
+/// A question about a vendor's product.
+pub(crate) fn about_product(product: &str, vendor: &str) -> ThreadStart {
+    ThreadStart { vendor_id: Some(vendor.into()), ..about(SubjectType::Product, product) }
+}
+
+pub(crate) fn draft(text: &str) -> MessageDraft {
+    MessageDraft {
+        text: text.into(),
+        attachment_ids: vec![],
+        reply_to: None,
+        client_id: Some(text.into()),
+    }
+}
+
+/// A person; an administrator is a root one.
+pub(crate) fn person(role: Role, vendor: Option<&str>) -> UserInput {
+    UserInput {
+        role,
+        name: "Somebody".into(),
+        email: None,
+        avatar_url: None,
+        phone: None,
+        locale: None,
+        vendor_id: vendor.map(str::to_owned),
+        root: role == Role::Admin,
+        manage_messages: false,
+        profiles: vec![],
+    }
+}
+
+pub(crate) fn vendor(name: &str) -> VendorInput {
+    VendorInput {
+        name: name.into(),
+        status: VendorStatus::Active,
+        plan_includes_messaging: true,
+        avatar_url: None,
+    }
+}
+
+/// The key that [`acting`] shows.
+pub(crate) fn insert_key(writer: &mut Writer<'_>) -> Result<(), ChatError> {
+    writer.insert_api_key(&ApiKey {
+        hash: api_keys::hash(KEY),
+        name: "test".into(),
+        created_at: context().timestamp(),
+        revoked_at: None,
+    })?;
+    Ok(())
+}
+
+/// The customers `c` and `d`, and the vendor `v` with the admins `a0`, `a1` and so on.
+pub(crate) fn shop(fresh: &mut Fresh, admins: usize) {
+    fresh
+        .write(|writer| {
+            insert_key(writer)?;
+            vendors::save(writer, &context(), "v", &vendor("Kiln & Clay"))?;
+            for customer in ["c", "d"] {
+                users::save(writer, &context(), customer, &person(Role::Customer, None))?;
+            }
+            for admin in 0..admins {
+                let input = person(Role::VendorAdmin, Some("v"));
+                users::save(writer, &context(), &format!("a{admin}"), &input)?;
+            }
+            Ok::<_, ChatError>(())
+        })
+        .unwrap();
+}
+
+pub(crate) fn start(
+    fresh: &mut Fresh,
+    caller: &Credentials,
+    input: &ThreadStart,
+) -> Result<Id, ChatError> {
+    fresh
+        .write(|writer| starting::start(writer, caller, &context(), None, &[], input))
+        .map(|(thread, _)| thread.id)
+}
+
+pub(crate) fn say(fresh: &mut Fresh, who: &str, thread: Id, text: &str) {
+    fresh
+        .write(|writer| {
+            messages::post(writer, &acting(who), &context(), None, thread, &draft(text))
+        })
+        .unwrap();
+}

@@ -1,26 +1,55 @@
-//! Tests: what the hot calls cost, in numbers that are the same on every machine.
+//! Tests: what the hot calls cost, in numbers that are the same on every machine: statements, rows that MariaDB reads,
+//! and, on SQLite under callgrind, instructions and allocations. And that none of them grows with what is stored.
+
+use std::process::Command;
 
 use crate::chat::messages::{self, History};
 use crate::chat::threads;
 use crate::chat::unread::{self, ReadUpTo};
-use crate::store::testing::{Fresh, databases};
-use crate::store::{Id, ThreadFilter};
+use crate::store::testing::{Fresh, LONG_THREAD, databases};
+use crate::store::{DatabaseUrl, Id, ThreadFilter, ThreadStatus};
 use crate::testing::{about_product, acting, context, say, shop, start};
 
-/// The calls whose cost is kept low, with the most statements that each may take: on SQLite, and on MariaDB, where
-/// each is a round trip. Found by counting; to be raised only for a reason.
-const CALLS: [(&str, fn(&mut Fresh, Id), usize, usize); 6] = [
-    ("post", |fresh, thread| say(fresh, "c", thread, "more"), 20, 16),
-    ("answer", |fresh, thread| say(fresh, "a0", thread, "more"), 21, 17),
-    ("list", list, 8, 8),
-    ("unread", unread, 2, 2),
-    ("history", history, 4, 4),
-    ("read", read, 18, 14),
+/// A call, and the most that it may take.
+struct Call {
+    name: &'static str,
+    run: fn(&mut Fresh, Id),
+    /// Statements on SQLite and on MariaDB, where each is a round trip.
+    statements: (usize, usize),
+}
+
+const CALLS: [Call; 7] = [
+    Call {
+        name: "post",
+        run: |fresh, thread| say(fresh, "c", thread, &unheard_of()),
+        statements: (20, 16),
+    },
+    Call {
+        name: "answer",
+        run: |fresh, thread| say(fresh, "a0", thread, &unheard_of()),
+        statements: (21, 17),
+    },
+    Call { name: "list", run: list, statements: (8, 8) },
+    // Five subject types, flagged and not: a walk for each.
+    Call { name: "filtered list", run: filtered_list, statements: (11, 11) },
+    Call { name: "unread", run: unread, statements: (2, 2) },
+    Call { name: "history", run: history, statements: (4, 4) },
+    Call { name: "read", run: read, statements: (18, 14) },
 ];
+
+fn unheard_of() -> String {
+    hex::encode(rand::random::<[u8; 8]>())
+}
 
 fn list(fresh: &mut Fresh, _: Id) {
     let filter = ThreadFilter::default();
     fresh.read(|reader| threads::list(reader, &acting("a0"), &filter, None, 20)).unwrap();
+}
+
+/// Of what there is none.
+fn filtered_list(fresh: &mut Fresh, _: Id) {
+    let filter = ThreadFilter { status: Some(ThreadStatus::Closed), ..ThreadFilter::default() };
+    fresh.read(|reader| threads::list(reader, &acting("staff"), &filter, None, 20)).unwrap();
 }
 
 fn unread(fresh: &mut Fresh, _: Id) {
@@ -33,7 +62,7 @@ fn history(fresh: &mut Fresh, thread: Id) {
 }
 
 fn read(fresh: &mut Fresh, thread: Id) {
-    let up_to = ReadUpTo { up_to: 3 };
+    let up_to = ReadUpTo { up_to: Id::MAX };
     fresh.write(|writer| unread::read(writer, &acting("a0"), &context(), thread, &up_to)).unwrap();
 }
 
@@ -50,10 +79,10 @@ fn thread_with(fresh: &mut Fresh, admins: usize) -> Id {
 fn a_call_makes_few_statements() {
     for mut fresh in databases() {
         let thread = thread_with(&mut fresh, 1);
-        for (name, call, on_sqlite, on_mariadb) in CALLS {
+        for Call { name, run, statements: (on_sqlite, on_mariadb) } in CALLS {
             let bound = if fresh.is_sqlite() { on_sqlite } else { on_mariadb };
-            let made = fresh.statements(|fresh| call(fresh, thread));
-            assert!(made.len() <= bound, "{name} at {}: {made:#?}", fresh.url);
+            let made = fresh.statements(|fresh| run(fresh, thread));
+            assert!(made.len() <= bound, "{name} at {}: {}: {made:#?}", fresh.url, made.len());
         }
     }
 }
@@ -63,8 +92,128 @@ fn a_message_to_many_makes_no_statement_for_each_of_them() {
     for mut fresh in databases() {
         let thread = thread_with(&mut fresh, 150);
         let mut made = fresh.statements(|fresh| say(fresh, "c", thread, "more"));
-        // The rows themselves: SQLite takes them one by one, MariaDB by powers of two (152 topics and 151 events).
+        // The rows themselves: SQLite takes them one by one, MariaDB by powers of two (153 topics and 151 events).
         made.retain(|sql| !sql.starts_with("INSERT INTO `event"));
         assert!(made.len() <= 14, "{}: {made:#?}", fresh.url);
     }
+}
+
+/// How many messages are stored in the smaller shop and in the larger one. `make bench` sets the variable to 1000000.
+fn sizes() -> [i64; 2] {
+    let largest = std::env::var("COSTS_MESSAGES").ok().and_then(|text| text.parse().ok());
+    [10_000, largest.unwrap_or(100_000)]
+}
+
+/// Tells the numbers of the two shops, and that none grows by more than a fifth.
+fn flat(what: &str, numbers: &[Vec<u64>]) {
+    let [small, large] = numbers else { panic!("two sizes, not {}", numbers.len()) };
+    assert_eq!(small.len(), CALLS.len());
+    assert_eq!(large.len(), CALLS.len());
+    let [small_size, large_size] = sizes();
+    let mut grown = Vec::new();
+    for (Call { name, .. }, (small, large)) in CALLS.iter().zip(small.iter().zip(large)) {
+        let line = format!(
+            "{name}: {small} {what} among {small_size} messages, {large} among {large_size}"
+        );
+        println!("{line}");
+        if large * 5 > small * 6 {
+            grown.push(line);
+        }
+    }
+    assert!(grown.is_empty(), "{grown:#?}");
+}
+
+#[cfg(feature = "mysql")]
+#[test]
+fn no_call_reads_more_rows_in_a_larger_shop() {
+    if databases().iter().all(Fresh::is_sqlite) {
+        return;
+    }
+    let rows_read = |messages| {
+        let mut fresh = databases().into_iter().find(|it| !it.is_sqlite()).unwrap();
+        shop(&mut fresh, 1);
+        fresh.grow(messages);
+        let rows_of = |call: &Call| {
+            (call.run)(&mut fresh, LONG_THREAD);
+            fresh.rows_read(|fresh| (call.run)(fresh, LONG_THREAD))
+        };
+        CALLS.iter().map(rows_of).collect::<Vec<u64>>()
+    };
+    flat("rows read", &sizes().map(rows_read));
+}
+
+/// Tell the process under callgrind where the database is, and which call is meant.
+const DATABASE: &str = "COSTS_DATABASE";
+const CALL: &str = "COSTS_CALL";
+
+#[test]
+fn no_call_takes_more_instructions_or_allocations_in_a_larger_shop() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        assert!(std::env::var("CI").is_err(), "valgrind is not installed");
+        eprintln!("valgrind is not installed: not measured; `make test` installs it");
+        return;
+    }
+    let costs = sizes().map(|messages| {
+        let mut fresh = databases().into_iter().find(Fresh::is_sqlite).unwrap();
+        shop(&mut fresh, 1);
+        fresh.grow(messages);
+        CALLS.iter().map(|call| under_callgrind(&fresh, call)).collect::<Vec<_>>()
+    });
+    for (what, number) in [("instructions", 0), ("allocations", 1)] {
+        let numbers = |costs: &Vec<[u64; 2]>| costs.iter().map(|cost| cost[number]).collect();
+        flat(what, &costs.iter().map(numbers).collect::<Vec<_>>());
+    }
+}
+
+/// The instructions and the allocations of a call, as callgrind counts them in a process of its own.
+fn under_callgrind(fresh: &Fresh, call: &Call) -> [u64; 2] {
+    let DatabaseUrl::Sqlite(path) = &fresh.url else { panic!("not on {}", fresh.url) };
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"])
+        .arg("--toggle-collect=*costs*measured*")
+        .arg(format!("--callgrind-out-file={}", report.display()))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "costs::the_call_for_callgrind", "--ignored", "--test-threads=1"])
+        .env(DATABASE, path)
+        .env(CALL, call.name)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = std::fs::read_to_string(&report).unwrap();
+    let total = report.lines().find_map(|line| line.strip_prefix("totals: ")).unwrap();
+    [total.parse().unwrap(), allocations(&report)]
+}
+
+/// Adds up the calls of the functions that allocate.
+fn allocations(report: &str) -> u64 {
+    let mut total = 0;
+    let mut allocates = false;
+    for line in report.lines() {
+        if let Some(callee) = line.strip_prefix("cfn=") {
+            allocates = ["malloc", "calloc", "realloc", "posix_memalign"].contains(&callee);
+        } else if let Some(calls) = line.strip_prefix("calls=").filter(|_| allocates) {
+            let count = calls.split(' ').next().unwrap();
+            total += count.parse::<u64>().unwrap();
+        }
+    }
+    total
+}
+
+#[test]
+#[ignore = "is run under callgrind by the test before it"]
+fn the_call_for_callgrind() {
+    let (Ok(path), Ok(name)) = (std::env::var(DATABASE), std::env::var(CALL)) else { return };
+    let mut fresh = Fresh::there(DatabaseUrl::Sqlite(path.into()));
+    let call = CALLS.iter().find(|call| call.name == name).unwrap();
+    // What is only done the first time is not what a call costs.
+    (call.run)(&mut fresh, LONG_THREAD);
+    measured(call, &mut fresh);
+}
+
+/// Callgrind counts while this runs, by its name.
+#[inline(never)]
+fn measured(call: &Call, fresh: &mut Fresh) {
+    (call.run)(fresh, LONG_THREAD);
 }

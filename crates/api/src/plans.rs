@@ -5,7 +5,9 @@ use crate::chat::unread::{self, ReadUpTo};
 use crate::chat::{events, starting, threads, users, vendors};
 use crate::store::testing::{Fresh, complaint, databases};
 use crate::store::{Role, SubjectType, Thread, ThreadFilter, ThreadStatus};
-use crate::testing::{about_product, acting, context, draft, insert_key, person, vendor};
+use crate::testing::{
+    about_product, acting, context, draft, insert_key, person, plain_thread, vendor,
+};
 
 const VENDORS: usize = 10;
 const CUSTOMERS: usize = 60;
@@ -32,19 +34,8 @@ fn fill(fresh: &mut Fresh) {
             for age in 0..OLD_THREADS {
                 let thread = Thread {
                     id: writer.next_thread_id(),
-                    subject_type: SubjectType::Product,
-                    subject_id: "old".into(),
-                    subject_title: Some("Something that was sold long ago".into()),
-                    subject_url: None,
-                    subject_image_url: None,
-                    storefront_id: None,
-                    status: ThreadStatus::Open,
-                    open_key: None,
-                    flagged: false,
-                    last_message_id: None,
                     activity: -age,
-                    created_at: context().timestamp(),
-                    updated_at: context().timestamp(),
+                    ..plain_thread(0, SubjectType::Product)
                 };
                 writer.insert_thread(&thread)?;
             }
@@ -80,6 +71,8 @@ fn hot_calls(fresh: &mut Fresh) {
             ThreadFilter::default(),
             ThreadFilter { below: Some(last / 2), ..ThreadFilter::default() },
             ThreadFilter { status: Some(ThreadStatus::Open), ..ThreadFilter::default() },
+            ThreadFilter { flagged: Some(true), ..ThreadFilter::default() },
+            ThreadFilter { subject_type: Some(SubjectType::Support), ..ThreadFilter::default() },
             ThreadFilter { vendor_id: Some("v1".into()), ..ThreadFilter::default() },
             ThreadFilter { customer_id: Some("c1".into()), ..ThreadFilter::default() },
         ];

@@ -4,7 +4,9 @@ use crate::chat::starting::ThreadStart;
 use crate::chat::{ChatError, Refusal, events, messages, threads};
 use crate::store::testing::databases;
 use crate::store::{Store, SubjectType, ThreadFilter};
-use crate::testing::{about, about_product, acting, browser, context, draft, say, shop, start};
+use crate::testing::{
+    about, about_product, acting, browser, context, draft, plain_thread, say, shop, start,
+};
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, ChatError>) -> Refusal {
     match result {
@@ -103,5 +105,47 @@ fn a_cursor_from_the_end_of_time_has_expired() {
         shop(&mut fresh, 0);
         let feed = fresh.read(|reader| events::feed(reader, &acting("c"), Some(i64::MAX), 10));
         assert_eq!(refusal(feed), Refusal::CursorExpired);
+    }
+}
+
+#[test]
+fn staff_find_what_they_filter_by() {
+    use crate::store::{SubjectType as Type, Thread, ThreadStatus as Status};
+    let types = [Type::Product, Type::Order, Type::Vendor, Type::User, Type::Support];
+    for mut fresh in databases() {
+        shop(&mut fresh, 0);
+        let mut all: Vec<Thread> = Vec::new();
+        for (subject_type, status, flagged) in types.into_iter().flat_map(|subject_type| {
+            [Status::Open, Status::Closed].into_iter().flat_map(move |status| {
+                [false, true].into_iter().map(move |flagged| (subject_type, status, flagged))
+            })
+        }) {
+            let thread = Thread { status, flagged, ..plain_thread(all.len(), subject_type) };
+            all.insert(0, thread);
+        }
+        fresh
+            .write(|writer| all.iter().try_for_each(|thread| writer.insert_thread(thread)))
+            .unwrap();
+        let wanted_types = types.map(Some).into_iter().chain([None]);
+        for subject_type in wanted_types {
+            for status in [None, Some(Status::Open), Some(Status::Closed)] {
+                for flagged in [None, Some(false), Some(true)] {
+                    let filter =
+                        ThreadFilter { subject_type, status, flagged, ..ThreadFilter::default() };
+                    let found = fresh
+                        .read(|reader| threads::list(reader, &acting("staff"), &filter, None, 50))
+                        .unwrap();
+                    let found: Vec<i64> = found.threads.iter().map(|thread| thread.id).collect();
+                    let expected: Vec<i64> = all
+                        .iter()
+                        .filter(|it| subject_type.is_none_or(|wanted| wanted == it.subject_type))
+                        .filter(|it| status.is_none_or(|wanted| wanted == it.status))
+                        .filter(|it| flagged.is_none_or(|wanted| wanted == it.flagged))
+                        .map(|thread| thread.id)
+                        .collect();
+                    assert_eq!(found, expected, "{}: {filter:?}", fresh.url);
+                }
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::chat::users::{self, UserInput};
 use crate::chat::vendors::{self, VendorInput};
 use crate::chat::{ChatError, Context, Credentials, api_keys};
 use crate::store::testing::Fresh;
-use crate::store::{ApiKey, Id, Role, SubjectType, VendorStatus, Writer};
+use crate::store::{ApiKey, Id, Role, SubjectType, Thread, ThreadStatus, VendorStatus, Writer};
 
 const KEY: &str = "key";
 
@@ -96,7 +96,7 @@ pub(crate) fn insert_key(writer: &mut Writer<'_>) -> Result<(), ChatError> {
     Ok(())
 }
 
-/// The customers `c` and `d`, and the vendor `v` with the admins `a0`, `a1` and so on.
+/// The customers `c` and `d`, the administrator `staff`, and the vendor `v` with the admins `a0`, `a1` and so on.
 pub(crate) fn shop(fresh: &mut Fresh, admins: usize) {
     fresh
         .write(|writer| {
@@ -105,6 +105,7 @@ pub(crate) fn shop(fresh: &mut Fresh, admins: usize) {
             for customer in ["c", "d"] {
                 users::save(writer, &context(), customer, &person(Role::Customer, None))?;
             }
+            users::save(writer, &context(), "staff", &person(Role::Admin, None))?;
             for admin in 0..admins {
                 let input = person(Role::VendorAdmin, Some("v"));
                 users::save(writer, &context(), &format!("a{admin}"), &input)?;
@@ -130,4 +131,25 @@ pub(crate) fn say(fresh: &mut Fresh, who: &str, thread: Id, text: &str) {
             messages::post(writer, &acting(who), &context(), None, thread, &draft(text))
         })
         .unwrap();
+}
+
+/// A thread that nobody takes part in; the higher its number, the more recent.
+pub(crate) fn plain_thread(number: usize, subject_type: SubjectType) -> Thread {
+    let number = Id::try_from(number).unwrap() + 1;
+    Thread {
+        id: number,
+        subject_type,
+        subject_id: "old".into(),
+        subject_title: Some("Something that was sold long ago".into()),
+        subject_url: None,
+        subject_image_url: None,
+        storefront_id: None,
+        status: ThreadStatus::Open,
+        open_key: None,
+        flagged: false,
+        last_message_id: None,
+        activity: number,
+        created_at: context().timestamp(),
+        updated_at: context().timestamp(),
+    }
 }

@@ -61,6 +61,7 @@ diesel::table! {
         activity -> BigInt,
         created_at -> Timestamp,
         updated_at -> Timestamp,
+        facet -> SmallInt,
     }
 }
 

@@ -10,7 +10,7 @@ use diesel::sql_types::Text;
 use super::connection::{Database, Use, on_backend};
 use super::events::{Counters, StoredEvent};
 use super::executor::{Reader, Writer};
-use super::{DatabaseUrl, StoreError};
+use super::{DatabaseUrl, Id, StoreError};
 
 /// The server that `scripts/test` starts, without a database's name.
 const SERVER: &str = "TEST_MARIADB_URL";
@@ -19,8 +19,94 @@ const SERVER: &str = "TEST_MARIADB_URL";
 pub(crate) struct Fresh {
     pub(crate) url: DatabaseUrl,
     database: Database,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
+
+/// A thread that [`Fresh::grow`] makes: of `c` with `v`, and a tenth as long as there are messages.
+pub(crate) const LONG_THREAD: Id = 1_000_000;
+
+/// What [`Fresh::grow`] stores, for numbers `n` from 0: each statement with the share of all numbers that it takes. Text
+/// that both databases understand.
+const GROWTH: [(&str, i64); 12] = [
+    (
+        "INSERT INTO threads (id, subject_type, subject_id, subject_title, status, flagged,
+             last_message_id, activity, created_at, updated_at)
+         SELECT 1000000 + n, 'product', concat('p', n % 100), 'Something that was sold long ago',
+             'open', FALSE, 1 + n, 1 + n, '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000'
+         FROM numbers WHERE n < {share}",
+        10,
+    ),
+    (
+        "INSERT INTO participants (thread_id, kind, participant_id, side, role, joined_at,
+             last_read_message_id, activity)
+         SELECT 1000000 + n, 'user', CASE WHEN n = 0 THEN 'c' ELSE concat('u', n % ({share} / 10)) END,
+             'customer', 'customer', '2026-01-01 00:00:00.000', 0, 1 + n
+         FROM numbers WHERE n < {share}",
+        10,
+    ),
+    (
+        "INSERT INTO participants (thread_id, kind, participant_id, side, role, joined_at,
+             last_read_message_id, activity)
+         SELECT 1000000 + n, 'vendor', CASE WHEN n % 10 = 0 THEN 'v' ELSE concat('w', n % 10) END,
+             'vendor', 'owner', '2026-01-01 00:00:00.000', 0, 1 + n
+         FROM numbers WHERE n < {share}",
+        10,
+    ),
+    (
+        "INSERT INTO users (id, role, name, root, manage_messages, profiles, unread_total,
+             created_at, updated_at)
+         SELECT concat('u', n), 'customer', 'Somebody', FALSE, FALSE, '[]', 0,
+             '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000'
+         FROM numbers WHERE n < {share}",
+        100,
+    ),
+    (
+        "INSERT INTO read_states (kind, reader_id, thread_id, last_read_message_id, unread_count)
+         SELECT 'user', CASE WHEN n % 10 = 0 THEN 'a0' ELSE concat('b', n % 10) END, 1000000 + n,
+             {all} * 2, 0
+         FROM numbers WHERE n < {share}",
+        10,
+    ),
+    (
+        "INSERT INTO messages (id, thread_id, author_kind, author_id, side, text, client_id,
+             request_hash, flagged, created_at, read_at)
+         SELECT 1 + n, 1000000 + n % ({all} / 10), 'user', concat('u', n % ({all} / 100)),
+             'customer', 'Is it dishwasher-safe? I would like to know before I order it.',
+             concat('client-', n), 'hash', FALSE, '2026-01-01 00:00:00.000',
+             '2026-01-01 00:00:00.000'
+         FROM numbers WHERE n < {share}",
+        1,
+    ),
+    (
+        "INSERT INTO messages (id, thread_id, author_kind, author_id, side, text, client_id,
+             request_hash, flagged, created_at, read_at)
+         SELECT 1 + {all} + n, 1000000, 'user', 'c', 'customer', 'And in which colours?',
+             concat('long-', n), 'hash', FALSE, '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000'
+         FROM numbers WHERE n < {share}",
+        10,
+    ),
+    (
+        "INSERT INTO events (id, name, topics, thread_id, message_id, at)
+         SELECT 1000 + n, 'message.created', '[]', 1000000 + n % ({all} / 10), 1 + n,
+             '2026-01-01 00:00:00.000'
+         FROM numbers WHERE n < {share}",
+        1,
+    ),
+    (
+        "INSERT INTO event_topics (topic, event_id)
+         SELECT concat('user:', CASE WHEN n % 100 = 0 THEN 'a0' ELSE concat('u', n % ({all} / 100)) END),
+             1000 + n
+         FROM numbers WHERE n < {share}",
+        1,
+    ),
+    (
+        "INSERT INTO event_topics (topic, event_id) SELECT 'staff', 1000 + n
+         FROM numbers WHERE n < {share}",
+        1,
+    ),
+    ("UPDATE counters SET value = value + 2 * {all} + 1000000 WHERE name <> 'event_pruned'", 1),
+    ("DROP TABLE numbers", 1),
+];
 
 /// One of each kind that this binary knows.
 pub(crate) fn databases() -> Vec<Fresh> {
@@ -43,7 +129,7 @@ pub(crate) fn databases() -> Vec<Fresh> {
     let fresh = |(url, folder): (DatabaseUrl, tempfile::TempDir)| {
         url.migrate().unwrap();
         let database = url.connect(Use::Writing).unwrap();
-        Fresh { url, database, _folder: folder }
+        Fresh { url, database, _folder: Some(folder) }
     };
     urls.into_iter().map(fresh).collect()
 }
@@ -70,6 +156,59 @@ impl Instrumentation for Notes {
 }
 
 impl Fresh {
+    /// A database that another one made.
+    pub(crate) fn there(url: DatabaseUrl) -> Self {
+        let database = url.connect(Use::Writing).unwrap();
+        Self { url, database, _folder: None }
+    }
+
+    /// Stores so many messages (a multiple of 1,000), and what goes with them, in no time. A tenth of the threads, and
+    /// [`LONG_THREAD`], are with the vendor `v`.
+    pub(crate) fn grow(&mut self, messages: i64) {
+        let mut run = |sql: &str| self.database.batch_execute(sql).unwrap();
+        run("CREATE TABLE numbers (n BIGINT NOT NULL PRIMARY KEY)");
+        run("INSERT INTO numbers VALUES (0)");
+        let mut count = 1;
+        while count < messages {
+            run(&format!(
+                "INSERT INTO numbers SELECT n + {count} FROM numbers WHERE n + {count} < {messages}"
+            ));
+            count *= 2;
+        }
+        for (sql, share) in GROWTH {
+            let share = (messages / share).to_string();
+            run(&sql.replace("{share}", &share).replace("{all}", &messages.to_string()));
+        }
+        self.analyze().unwrap();
+    }
+
+    /// How many rows, and entries of indexes, MariaDB reads for a job. The counters' own query reads some, too.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn rows_read(&mut self, job: impl FnOnce(&mut Self)) -> u64 {
+        let before = self.rows_read_so_far();
+        let own = self.rows_read_so_far() - before;
+        let before = self.rows_read_so_far();
+        job(self);
+        self.rows_read_so_far() - before - own
+    }
+
+    #[cfg(feature = "mysql")]
+    fn rows_read_so_far(&mut self) -> u64 {
+        #[derive(QueryableByName)]
+        struct Status {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            rows: i64,
+        }
+        let Database::Mysql(connection) = &mut self.database else { panic!("not on {}", self.url) };
+        let status: Status = diesel::sql_query(
+            "SELECT CAST(SUM(variable_value) AS SIGNED) AS `rows`
+             FROM information_schema.session_status WHERE variable_name LIKE 'HANDLER_READ_%'",
+        )
+        .get_result(connection)
+        .unwrap();
+        u64::try_from(status.rows).unwrap()
+    }
+
     /// Runs a job that reads.
     pub(crate) fn read<T>(&mut self, job: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         job(&mut Reader { database: &mut self.database })

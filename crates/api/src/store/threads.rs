@@ -95,6 +95,38 @@ pub struct ThreadFilter {
     pub below: Option<i64>,
 }
 
+/// The subject types in the order of their numbers in `threads.facet`.
+const FACETS: [SubjectType; 5] = [
+    SubjectType::Product,
+    SubjectType::Order,
+    SubjectType::Vendor,
+    SubjectType::User,
+    SubjectType::Support,
+];
+
+impl ThreadFilter {
+    /// The values of `threads.facet` that it takes; `None` when it takes all.
+    fn facets(&self) -> Option<Vec<i16>> {
+        if self.subject_type.is_none() && self.flagged.is_none() && self.status.is_none() {
+            return None;
+        }
+        let types = (0..).zip(FACETS).filter(|it| self.subject_type.is_none_or(|t| t == it.1));
+        let flags = [false, true].into_iter().filter(|it| self.flagged.is_none_or(|f| f == *it));
+        let statuses = [ThreadStatus::Open, ThreadStatus::Closed].into_iter();
+        let statuses = statuses.filter(|it| self.status.is_none_or(|status| status == *it));
+        let facet = |number: i16, flagged: bool, status: ThreadStatus| {
+            4 * number + 2 * i16::from(flagged) + i16::from(status == ThreadStatus::Closed)
+        };
+        let facets = types.flat_map(|(number, _)| {
+            let statuses = statuses.clone();
+            flags.clone().flat_map(move |flagged| {
+                statuses.clone().map(move |status| facet(number, flagged, status))
+            })
+        });
+        Some(facets.collect())
+    }
+}
+
 diesel::alias!(participants as others: Others);
 
 /// Whether this participant is in the thread, on that side: a point look-up in the primary key. A macro, since the type
@@ -237,17 +269,27 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// Everybody's: one walk, or one for each facet that the filter takes, so that what is rare is found as soon as
+    /// what is not.
     fn list_all(&mut self, filter: &ThreadFilter, limit: i64) -> Result<Vec<Thread>, StoreError> {
-        let mut query = threads::table
-            .filter(threads::activity.lt(filter.below.unwrap_or(i64::MAX)))
-            .order(threads::activity.desc())
-            .limit(limit)
-            .select(Thread::as_select())
-            .into_boxed();
-        if let Some((reader, false)) = &filter.unread {
-            query = query.filter(diesel::dsl::not(is_unread_by!(reader)));
+        let facets = filter.facets().map_or(vec![None], |it| it.into_iter().map(Some).collect());
+        let mut found = Vec::new();
+        for facet in facets {
+            let mut query = threads::table
+                .filter(threads::activity.lt(filter.below.unwrap_or(i64::MAX)))
+                .order(threads::activity.desc())
+                .limit(limit)
+                .select(Thread::as_select())
+                .into_boxed();
+            if let Some(facet) = facet {
+                query = query.filter(threads::facet.eq(facet));
+            }
+            if let Some((reader, false)) = &filter.unread {
+                query = query.filter(diesel::dsl::not(is_unread_by!(reader)));
+            }
+            found.extend(filtered!(query, filter).load(self.database)?);
         }
-        Ok(filtered!(query, filter).load(self.database)?)
+        Ok(found)
     }
 
     fn list_of(

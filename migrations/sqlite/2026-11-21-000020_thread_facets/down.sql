@@ -1,0 +1,2 @@
+DROP INDEX threads_facet;
+ALTER TABLE threads DROP COLUMN facet;

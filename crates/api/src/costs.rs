@@ -34,7 +34,7 @@ const CALLS: [Call; 7] = [
     Call { name: "filtered list", run: filtered_list, statements: (11, 11) },
     Call { name: "unread", run: unread, statements: (2, 2) },
     Call { name: "history", run: history, statements: (4, 4) },
-    Call { name: "read", run: read, statements: (18, 14) },
+    Call { name: "post and read", run: post_and_read, statements: (20 + 18, 16 + 14) },
 ];
 
 fn unheard_of() -> String {
@@ -61,7 +61,8 @@ fn history(fresh: &mut Fresh, thread: Id) {
     fresh.read(|reader| messages::history(reader, &acting("a0"), thread, newest, 30)).unwrap();
 }
 
-fn read(fresh: &mut Fresh, thread: Id) {
+fn post_and_read(fresh: &mut Fresh, thread: Id) {
+    say(fresh, "c", thread, &unheard_of());
     let up_to = ReadUpTo { up_to: Id::MAX };
     fresh.write(|writer| unread::read(writer, &acting("a0"), &context(), thread, &up_to)).unwrap();
 }

@@ -16,9 +16,9 @@ mod retention;
 mod store;
 #[cfg(test)]
 mod stories;
-mod webhooks;
 #[cfg(test)]
 mod testing;
+mod webhooks;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -54,7 +54,7 @@ impl Socket {
     /// When it is refused.
     pub async fn open_with(request: Request<()>) -> Result<Self> {
         let host = request.uri().host().context("no host")?.to_owned();
-        let port = request.uri().port_u16().context("no port")?;
+        let port = request.uri().port_u16().unwrap_or(80);
         let connect = async {
             let tcp = TcpStream::connect((host, port)).await?;
             tcp.set_nodelay(true)?;

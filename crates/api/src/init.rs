@@ -7,16 +7,18 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use chaffer_shared::config::{Loaded, Origin};
 
 use crate::chat::{ChatError, Context, api_keys};
 use crate::demo;
 use crate::store::{DatabaseUrl, Store};
 
-/// Writes the configuration, unless there is one. Returns its path.
+/// Writes the configuration, unless there is one: fresh keys, and what flags and environment say now, so that it
+/// holds for later starts, too. Returns its path.
 ///
 /// # Errors
 /// When the folder or the file cannot be written.
-pub fn write_config(directory: &Path) -> Result<PathBuf> {
+pub fn write_config(directory: &Path, told: &Loaded) -> Result<PathBuf> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -24,29 +26,39 @@ pub fn write_config(directory: &Path) -> Result<PathBuf> {
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let directory = directory.canonicalize()?;
     let path = directory.join("chaffer.toml");
-    let database =
-        toml::Value::String(format!("sqlite://{}", directory.join("chaffer.db").display()));
+    let mut settings = toml::toml! {
+        [api]
+        trusted_ips = ["127.0.0.1", "::1"]
+    };
+    let database = format!("sqlite://{}", directory.join("chaffer.db").display());
+    put(&mut settings, "database.url", database.into());
+    put(&mut settings, "keys.token", vec![format!("k1:{}", secret())].into());
+    put(&mut settings, "keys.link", vec![secret()].into());
+    put(&mut settings, "keys.shop", vec![secret()].into());
+    let values = toml::Table::try_from(&told.config)?;
+    for (key, origin) in &told.origins {
+        let value = key.split_once('.').and_then(|(section, name)| values.get(section)?.get(name));
+        if let (Origin::Env(_) | Origin::Flag(_), Some(value)) = (origin, value) {
+            put(&mut settings, key, value.clone());
+        }
+    }
     let text = format!(
         "# Written by `chaffer-api init`. Holds secrets: keep it readable for the daemons' user alone.\n\
-         # All settings: `chaffer-api --help`.\n\
-         \n\
-         [api]\n\
-         # Addresses that may use the API key: this machine.\n\
-         trusted_ips = [\"127.0.0.1\", \"::1\"]\n\
-         \n\
-         [database]\n\
-         url = {database}\n\
-         \n\
-         [keys]\n\
-         token = [\"k1:{}\"]\n\
-         link = [\"{}\"]\n\
-         shop = [\"{}\"]\n",
-        secret(),
-        secret(),
-        secret()
+         # All settings: `chaffer-api --help`. api.trusted_ips are the addresses that may use an API key.\n\
+         \n{}",
+        toml::to_string(&settings)?
     );
     write_private(&path, &text)?;
     Ok(path)
+}
+
+/// Puts a value at `section.name`.
+fn put(settings: &mut toml::Table, key: &str, value: toml::Value) {
+    let Some((section, name)) = key.split_once('.') else { return };
+    let section = settings.entry(section).or_insert_with(|| toml::Table::new().into());
+    if let Some(section) = section.as_table_mut() {
+        section.insert(name.to_owned(), value);
+    }
 }
 
 /// Makes the database, the first API key in `<directory>/api-key`, and the demo's people if they are wanted.

@@ -17,8 +17,27 @@ use crate::cast::{id_of, product, vendor};
 
 stories!(r15_the_shops_server_runs_it);
 
+#[test]
+fn r15_systemd_accepts_the_units() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut units = Vec::new();
+    for name in ["chaffer-api", "chaffer-push"] {
+        let source = repository().join(format!("deploy/systemd/{name}.service"));
+        let text = std::fs::read_to_string(source)?;
+        let program = chaffer_tests::target(name)?.display().to_string();
+        let unit = folder.path().join(format!("{name}.service"));
+        std::fs::write(&unit, text.replace(&format!("/usr/local/bin/{name}"), &program))?;
+        units.push(unit);
+    }
+    let checked =
+        std::process::Command::new("systemd-analyze").arg("verify").args(&units).output()?;
+    let said = String::from_utf8_lossy(&checked.stderr);
+    ensure!(checked.status.success() && said.is_empty(), "{said}");
+    Ok(())
+}
+
 /// The only address whose calls with a key are accepted; one of this machine's own, as seen by nginx.
-const BACKEND: &str = "127.0.0.5";
+pub(crate) const BACKEND: &str = "127.0.0.5";
 
 async fn r15_the_shops_server_runs_it(scene: &Scene) -> Result<()> {
     let port = free_port()?;
@@ -101,7 +120,7 @@ fn pid_of(supervisord: &Process, name: &str) -> Result<u32> {
     Ok(found.with_context(|| format!("{name} does not run"))?.0)
 }
 
-async fn only_the_backends_address_counts(stack: &Stack, base: &str) -> Result<()> {
+pub(crate) async fn only_the_backends_address_counts(stack: &Stack, base: &str) -> Result<()> {
     let user = json!({"role": "customer", "name": "x"});
     let from = |address: &str| -> Result<Shop> {
         Ok(Shop::new(&Api::with_source(base, Some(address.parse()?))?, &stack.key))
@@ -119,7 +138,7 @@ async fn only_the_backends_address_counts(stack: &Stack, base: &str) -> Result<(
 }
 
 /// However the path is written: reqwest would tidy it up, so it is sent as it is.
-async fn nothing_internal_is_reached(port: u16, bearer: &str) -> Result<()> {
+pub(crate) async fn nothing_internal_is_reached(port: u16, bearer: &str) -> Result<()> {
     let disguises = [
         "/chat/{}",
         "/chat//{}",
@@ -191,7 +210,11 @@ async fn raw(port: u16, path: &str, bearer: &str) -> Result<String> {
 }
 
 /// A file of `deploy/` with places of this machine put in; every one of them must have stood there.
-fn deployed(folder: &Path, file: &str, places: &BTreeMap<&str, String>) -> Result<PathBuf> {
+pub(crate) fn deployed(
+    folder: &Path,
+    file: &str,
+    places: &BTreeMap<&str, String>,
+) -> Result<PathBuf> {
     let source = repository().join("deploy").join(file);
     let mut text =
         std::fs::read_to_string(&source).with_context(|| format!("{}", source.display()))?;

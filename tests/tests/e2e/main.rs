@@ -23,6 +23,7 @@ macro_rules! stories {
     };
 }
 
+mod apache;
 mod backup;
 mod callers;
 mod cast;
@@ -34,6 +35,7 @@ mod feed;
 mod guides;
 mod handover;
 mod history;
+mod installation;
 mod keys;
 mod load;
 mod operations;

@@ -34,7 +34,8 @@ enum Command {
     Serve,
     /// Bring the database's tables up to date.
     Migrate,
-    /// Make a configuration with fresh keys, a database and a first API key, where they are missing.
+    /// Make a configuration with fresh keys, a database and a first API key, where they are missing. Settings in the
+    /// environment and flags go into the new configuration.
     Init {
         /// The folder for all of it.
         #[arg(long, default_value = "data")]
@@ -92,7 +93,7 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
             }
         }
         Command::Init { dir, demo } => {
-            let file = init::write_config(&dir)?;
+            let file = init::write_config(&dir, &load(&flags, std::env::vars())?)?;
             let flags = if flags.file().is_some() { flags } else { flags.with_file(file) };
             init::fill(&dir, &database(&flags)?, demo).await?;
         }

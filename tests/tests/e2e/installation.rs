@@ -1,0 +1,294 @@
+//! `deploy/install.sh` on a clean Debian (`scripts/in-debian`): this test starts itself again in there.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use anyhow::{Context, Result, bail, ensure};
+use chaffer_tests::{Api, Kind, Process, Scene, Shop, play, repository, target, until};
+use serde_json::json;
+
+use crate::cast::{id_of, product, vendor};
+use crate::load::Load;
+
+const NAME: &str = "r15_the_installer_installs_upgrades_and_uninstalls";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r15_the_installer_installs_upgrades_and_uninstalls() -> Result<()> {
+    play(NAME, Kind::Sqlite, async |scene| match std::env::var_os("IN_DEBIAN_ROOT") {
+        Some(root) => in_debian(scene, Debian { root: root.into() }).await,
+        None => enter(scene).await,
+    })
+    .await
+}
+
+async fn enter(scene: &Scene) -> Result<()> {
+    if std::fs::metadata("/proc/self")?.uid() != 0 {
+        let is_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty());
+        ensure!(!is_ci, "only root can install: run CI as root");
+        println!("{NAME}: SKIPPED, since only root can install");
+        return Ok(());
+    }
+    let binaries = scene.new_folder("binaries")?;
+    for program in ["chaffer-api", "chaffer-push"] {
+        // Without what a debugger needs, so that copying them takes no time.
+        let stripped = binaries.join(program).display().to_string();
+        let source = target(program)?.display().to_string();
+        let strip = Process::new("strip", scene.folder(), scene.folder().join("strip.log"));
+        strip.args(["-o", &stripped, &source]).run().await?;
+    }
+    broken(&binaries.join("broken"), "exit 1")?;
+    let this = std::env::current_exe()?.display().to_string();
+    let log = scene.folder().join("debian.log");
+    let mut again = Process::new(repository().join("scripts/in-debian"), scene.folder(), log)
+        .args([this, "--exact".into(), format!("installation::{NAME}"), "--nocapture".into()])
+        .env("IN_DEBIAN_BINARIES", binaries.display().to_string());
+    for name in ["CI", "CARGO_TARGET_DIR", "TMPDIR"] {
+        if let Ok(value) = std::env::var(name) {
+            again = again.env(name, value);
+        }
+    }
+    let (status, output, errors) = again.outcome().await?;
+    ensure!(status.success(), "in the clean Debian: {status}\n{output}\n{errors}");
+    println!("{output}");
+    Ok(())
+}
+
+/// A version that answers every command, and does this when it has to serve.
+fn broken(folder: &Path, serving: &str) -> Result<()> {
+    std::fs::create_dir(folder)?;
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *serve*) {serving};; esac\nexec /mnt/binaries/chaffer-api \"$@\"\n"
+    );
+    std::fs::write(folder.join("chaffer-api"), script)?;
+    std::fs::set_permissions(folder.join("chaffer-api"), PermissionsExt::from_mode(0o755))?;
+    std::fs::hard_link(folder.with_file_name("chaffer-push"), folder.join("chaffer-push"))?;
+    Ok(())
+}
+
+/// The clean Debian. Its network is ours, too.
+struct Debian {
+    root: PathBuf,
+}
+
+impl Debian {
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    fn read(&self, path: &str) -> Result<String> {
+        std::fs::read_to_string(self.path(path)).with_context(|| path.to_owned())
+    }
+
+    async fn run(&self, command: &[&str]) -> Result<(ExitStatus, String)> {
+        let root = self.root.display().to_string();
+        let process = Process::new("chroot", &self.root, self.path("/tmp/command.log"));
+        let arguments = [root].into_iter().chain(command.iter().map(|part| (*part).to_owned()));
+        let (status, output, errors) = process.args(arguments).outcome().await?;
+        Ok((status, format!("{output}{errors}")))
+    }
+
+    async fn install(&self, options: &[&str]) -> Result<String> {
+        let (status, output) = self.try_install(options).await?;
+        ensure!(status.success(), "install.sh {options:?}: {status}\n{output}");
+        Ok(output)
+    }
+
+    async fn try_install(&self, options: &[&str]) -> Result<(ExitStatus, String)> {
+        let command = [&["/mnt/chaffer/deploy/install.sh"], options].concat();
+        self.run(&command).await
+    }
+
+    /// The process of a program, and what it executes.
+    async fn running(&self, program: &str) -> Result<(String, PathBuf)> {
+        let (_, pid) = self.run(&["supervisorctl", "pid", program]).await?;
+        let pid = pid.trim().to_owned();
+        let exe = std::fs::read_link(format!("/proc/{pid}/exe"))?;
+        Ok((pid, exe))
+    }
+
+    fn owner_and_mode(&self, path: &str) -> Result<(u32, u32, u32)> {
+        let about = std::fs::metadata(self.path(path)).with_context(|| path.to_owned())?;
+        Ok((about.uid(), about.gid(), about.mode() & 0o777))
+    }
+
+    /// The group of Chaffer's account, if there is one.
+    fn group(&self) -> Result<Option<u32>> {
+        let groups = self.read("/etc/group")?;
+        let ours = groups.lines().find_map(|line| line.strip_prefix("chaffer:x:"));
+        Ok(ours.and_then(|line| line.split(':').next()?.parse().ok()))
+    }
+
+    fn backups(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(self.path("/var/lib/chaffer/backups"))?.count())
+    }
+}
+
+const INSTALL: [&str; 7] = [
+    "--binaries",
+    "/mnt/binaries",
+    "--site",
+    "http://127.0.0.1",
+    "--nginx-site",
+    "default",
+    "--yes",
+];
+const UPGRADE: [&str; 2] = ["--binaries", "/mnt/binaries"];
+const FRONT: &str = "http://127.0.0.1";
+const PROGRAMS: [&str; 2] = ["chaffer-api", "chaffer-push"];
+
+async fn in_debian(_: &Scene, debian: Debian) -> Result<()> {
+    let shop_before = debian.read("/etc/nginx/sites-available/default")?;
+    let (status, output) = debian.run(&["nginx"]).await?;
+    ensure!(status.success(), "nginx: {output}");
+    let front = Api::new(FRONT)?;
+
+    // Installed.
+    let output = debian.install(&INSTALL).await?;
+    ensure!(output.contains("/etc/chaffer/api-key"), "{output}");
+    the_secrets_are_kept(&debian)?;
+    until("the shop and its chat answer", async || {
+        Ok(front.get("/").await?.status == 200 && front.get("/chat/readyz").await?.status == 200)
+    })
+    .await?;
+    assert_eq!(front.get("/chat/metrics").await?.status, 403);
+
+    // It serves: the backend calls the API on its own machine, the browsers come through nginx.
+    let key = debian.read("/etc/chaffer/api-key")?;
+    let shop = Shop::new(&Api::new("http://127.0.0.1:8090")?, key.trim());
+    shop.vendor("v1", vendor("One")).await?;
+    let chat = format!("{FRONT}/chat");
+    let buyer = shop.new_person("buyer", json!({"role": "customer", "name": "B"})).await?;
+    let buyer = buyer.with_api(&chat);
+    let admin = json!({"role": "vendor_admin", "name": "S", "vendor_id": "v1"});
+    let seller = shop.new_person("seller", admin).await?.with_api(&chat);
+    assert_eq!(seller.websocket_url, "ws://127.0.0.1/ws");
+    let body = json!({"subject": product("p1"), "vendor_id": "v1"});
+    let thread = shop.acting("buyer").post("/v1/threads", body).await?.expect(201)?;
+    let thread = id_of(&thread)?;
+    let listeners = [seller.listen().await?, seller.listen().await?, seller.listen().await?];
+    let load = Load::start(&buyer, thread, 3);
+    load.takes(50).await?;
+
+    // Upgraded, twice, while people write and listen: the same processes execute new programs.
+    for round in 1..=2 {
+        let mut before = Vec::new();
+        for program in PROGRAMS {
+            before.push(debian.running(program).await?);
+        }
+        debian.install(&UPGRADE).await?;
+        for (program, (pid, exe)) in PROGRAMS.into_iter().zip(before) {
+            let (pid_now, exe_now) = debian.running(program).await?;
+            assert_eq!(pid_now, pid, "{program} was started anew");
+            assert_ne!(exe_now, exe, "{program} still runs the old release");
+        }
+        assert_eq!(debian.backups()?, round);
+        load.takes(50).await?;
+    }
+    for listener in &listeners {
+        listener.welcomed(3).await?;
+    }
+    let posted = load.stop().await?;
+    println!(
+        "two upgrades under load: {} messages, {} refusals, the slowest answer took {:?}",
+        posted.texts.len(),
+        posted.refusals.len(),
+        posted.slowest
+    );
+    ensure!(posted.refusals.is_empty(), "{:?}", posted.refusals);
+    for listener in &listeners {
+        posted.reached(listener).await?;
+    }
+
+    // A version that does not get ready: the one before runs again.
+    let (_, exe) = debian.running("chaffer-api").await?;
+    let (status, output) = debian.try_install(&["--binaries", "/mnt/binaries/broken"]).await?;
+    ensure!(!status.success() && output.contains("has been undone"), "{status}: {output}");
+    assert_eq!(debian.running("chaffer-api").await?.1, exe);
+    assert_eq!(front.get("/chat/readyz").await?.status, 200);
+    buyer.say(thread, "after the failure").await?;
+    for listener in &listeners {
+        listener.hears("message.created", |data| data["text"] == "after the failure").await?;
+        listener.check()?;
+    }
+    // One that does not even start changes nothing at all.
+    let (status, output) = debian.try_install(&["--binaries", "/etc"]).await?;
+    ensure!(!status.success() && output.contains("there is no chaffer-push in /etc"), "{output}");
+
+    // An nginx that would not take it is left as it is.
+    nginx_is_never_broken(&debian, &front).await?;
+
+    // Uninstalled: nothing runs, the shop's nginx is as before, the data are there.
+    debian.install(&["--uninstall"]).await?;
+    nothing_is_left(&debian, &shop_before)?;
+    for kept in ["/etc/chaffer/chaffer.toml", "/etc/chaffer/api-key", "/var/lib/chaffer/chaffer.db"]
+    {
+        ensure!(debian.path(kept).exists(), "{kept} is gone");
+    }
+    assert_eq!(front.get("/").await?.status, 200);
+    until("nginx has reloaded", async || Ok(front.get("/chat/readyz").await?.status == 404))
+        .await?;
+
+    // Installed again, it goes on with them; at last all of it goes.
+    debian.install(&INSTALL).await?;
+    let messages = buyer.get(&format!("/v1/threads/{thread}/messages")).await?.expect(200)?;
+    ensure!(messages.to_string().contains("after the failure"), "{messages}");
+    debian.install(&["--uninstall", "--purge"]).await?;
+    nothing_is_left(&debian, &shop_before)?;
+    for gone in ["/etc/chaffer", "/var/lib/chaffer", "/var/log/chaffer"] {
+        ensure!(!debian.path(gone).exists(), "{gone} is still there");
+    }
+    assert_eq!(debian.group()?, None);
+    Ok(())
+}
+
+fn the_secrets_are_kept(debian: &Debian) -> Result<()> {
+    let group = debian.group()?.context("no group")?;
+    assert_eq!(debian.owner_and_mode("/etc/chaffer")?, (0, group, 0o750));
+    assert_eq!(debian.owner_and_mode("/etc/chaffer/chaffer.toml")?, (0, group, 0o640));
+    assert_eq!(debian.owner_and_mode("/etc/chaffer/api-key")?.2, 0o600);
+    assert_eq!(debian.owner_and_mode("/var/lib/chaffer")?.2, 0o750);
+    assert_eq!(debian.owner_and_mode("/var/lib/chaffer/chaffer.db")?.2, 0o600);
+    Ok(())
+}
+
+async fn nginx_is_never_broken(debian: &Debian, front: &Api) -> Result<()> {
+    let site = "/etc/nginx/sites-available/default";
+    let before = debian.read(site)?;
+    // Another site has a location of that name already.
+    let other = "/etc/nginx/sites-available/other";
+    let text = "server { listen 81; location = /ws { return 200; } }\n";
+    std::fs::write(debian.path(other), text)?;
+    std::os::unix::fs::symlink(other, debian.path("/etc/nginx/sites-enabled/other"))?;
+    let options = [&UPGRADE[..], &["--nginx-site", "other"]].concat();
+    let (status, output) = debian.try_install(&options).await?;
+    ensure!(!status.success() && output.contains("has been undone"), "{status}: {output}");
+    assert_eq!(debian.read(other)?, text);
+    assert_eq!(debian.read(site)?, before);
+    assert_eq!(front.get("/chat/readyz").await?.status, 200);
+    for file in [other, "/etc/nginx/sites-enabled/other"] {
+        std::fs::remove_file(debian.path(file))?;
+    }
+    Ok(())
+}
+
+fn nothing_is_left(debian: &Debian, shop_before: &str) -> Result<()> {
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if name.starts_with("chaffer-api") || name.starts_with("chaffer-push") {
+            bail!("{name} still runs");
+        }
+    }
+    for gone in [
+        "/usr/local/bin/chaffer-api",
+        "/usr/local/bin/chaffer-push",
+        "/usr/local/lib/chaffer",
+        "/etc/supervisor/conf.d/chaffer.conf",
+        "/etc/nginx/conf.d/chaffer.conf",
+        "/etc/nginx/snippets/chaffer-locations.conf",
+    ] {
+        ensure!(debian.path(gone).symlink_metadata().is_err(), "{gone} is still there");
+    }
+    assert_eq!(debian.read("/etc/nginx/sites-available/default")?, shop_before);
+    Ok(())
+}

@@ -338,10 +338,15 @@ is_of() {
 
 # await PROGRAM RELEASE: until it runs and is ready; gives up when that takes too long, or it dies again and again.
 await() {
-  local deadline=$((SECONDS + patience)) absences=0
-  until is_of "$1" "$2" && ready "$1"; do
-    manage pid "$1" >/dev/null || absences=$((absences + 1))
-    ((SECONDS < deadline && absences < 15)) || return 1
+  local deadline=$((SECONDS + patience)) absences=0 pid
+  while true; do
+    pid=$(manage pid "$1" || true)
+    if [[ -z $pid ]]; then
+      absences=$((absences + 1))
+    elif [[ $(readlink "/proc/$pid/exe") == "$2/$1" ]] && ready "$1"; then
+      return 0
+    fi
+    ((SECONDS < deadline && absences < 10)) || return 1
     sleep 0.2
   done
 }

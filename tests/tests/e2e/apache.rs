@@ -78,7 +78,7 @@ fn apache(stack: &Stack, port: u16) -> Result<Process> {
         ("127.0.0.1:8091", format!("127.0.0.1:{}", stack.ports.websocket)),
     ]);
     let host = deployed(folder, "httpd/chaffer.conf", &upstreams)?;
-    let modules: String = ["mpm_event", "authz_core", "unixd", "proxy", "proxy_http", "headers"]
+    let modules: String = ["mpm_event", "authz_core", "proxy", "proxy_http", "headers"]
         .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
         .concat();
     let main = folder.join("apache.conf");

@@ -303,7 +303,13 @@ impl Refusal {
 }
 
 /// The topic of a legacy message, and the message itself as text, unchanged.
-fn legacy<'a>(message: &'a [u8], topic_key: &str) -> Result<(String, &'a str), (Dropped, String)> {
+///
+/// # Errors
+/// Why it is dropped, and what the log says of it.
+pub fn legacy<'a>(
+    message: &'a [u8],
+    topic_key: &str,
+) -> Result<(String, &'a str), (Dropped, String)> {
     let text = std::str::from_utf8(message);
     let text = text.map_err(|error| (Dropped::InvalidUtf8, error.to_string()))?;
     let mut json = serde_json::Deserializer::from_str(text);

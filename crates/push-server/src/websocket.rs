@@ -34,6 +34,7 @@ use crate::throttle::Throttle;
 use connection::Connection;
 use frames::close_code;
 use handshake::{Rules, Upgrade};
+pub use reader::context;
 
 /// How long a connection may take to end.
 const LINGER: Duration = Duration::from_secs(2);

@@ -57,15 +57,20 @@ impl Reader {
 
 impl Reading {
     fn new(rest: Vec<u8>) -> Box<Self> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
         let taken = rest.len();
-        let context = WebSocketContext::from_partially_read(rest, Role::Server, Some(config));
-        Box::new(Self { context, taken, whole: 0 })
+        Box::new(Self { context: context(rest), taken, whole: 0 })
     }
+}
+
+/// Tungstenite within our limits; `rest` is what was read already.
+#[must_use]
+pub fn context(rest: Vec<u8>) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
+    WebSocketContext::from_partially_read(rest, Role::Server, Some(config))
 }
 
 /// One frame with the shortest header that a client's can have: two bytes, the length, the mask (RFC 6455,

@@ -306,10 +306,12 @@ manage() {
     supervisor-pid) supervisorctl pid "$program" 2>/dev/null | grep -E '^[1-9][0-9]*$' ;;
     supervisor-hand_over) supervisorctl signal USR2 "$program" >/dev/null ;;
     supervisor-start) supervisorctl start "$program" >/dev/null || true ;;
+    supervisor-stop) supervisorctl stop "$program" >/dev/null || true ;;
     supervisor-restart) supervisorctl restart "$program" >/dev/null || true ;;
     systemd-pid) systemctl show --property=MainPID --value "$program" | grep -E '^[1-9][0-9]*$' ;;
     systemd-hand_over) systemctl reload "$program" ;;
     systemd-start) systemctl start "$program" ;;
+    systemd-stop) systemctl stop "$program" ;;
     systemd-restart) systemctl restart "$program" ;;
   esac
 }
@@ -403,13 +405,22 @@ roll_back() {
   die "the upgrade failed and has been undone; the previous version runs. The backup is $backup"
 }
 
-# The new version has changed the tables so that the old one refuses them. The API is down, so nothing is written.
+# The new version has changed the tables so that the old one refuses them, and cannot replace them either: it fills a
+# new file. On a database server somebody has to say which database may be emptied.
 give_database_back() {
-  local failed=${1/before-/failed-}
+  local url file part failed=${1/before-/failed-}
+  url=$(address database url '')
+  manage stop chaffer-api
+  [[ $url == sqlite://* ]] || die "the old version does not know the tables of the new one, which has started and failed: empty the database, then
+  chaffer-api --config $config restore $1    and run this again with the old programs"
+  file=${url#sqlite://}
   step 'The old version does not know these tables: restoring the backup'
-  as_account "$release/chaffer-api" --config "$config" backup "$failed" || die "cannot keep what is there; restore by hand: $1"
-  as_account "$previous/chaffer-api" --config "$config" restore --force "$1" || die "cannot restore $1; do it by hand"
-  say "    What was written since the backup is kept in $failed"
+  # What was committed last may still stand in the log beside it.
+  for part in '' -wal -shm; do
+    if [[ -e $file$part ]]; then mv "$file$part" "$failed$part"; fi
+  done
+  as_account "$previous/chaffer-api" --config "$config" restore "$1" || die "cannot restore $1; the database is now $failed"
+  say "    What was there is kept in $failed"
 }
 
 # ---- nginx

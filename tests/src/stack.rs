@@ -220,6 +220,16 @@ impl Stack {
         wait_ready(&mut self.push, &url).await
     }
 
+    /// Waits until a push daemon that somebody else started says that it is ready.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn push_ready_without_process(&self) -> Result<()> {
+        let api = Api::new(&self.push_url())?;
+        let ready = async || Ok((api.get("/readyz").await?.status == 200).then_some(()));
+        eventually("the push daemon is ready", PATIENCE, ready).await
+    }
+
     /// `kill -9` to the API, and a new start, without waiting for it to be ready.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt;
 
 use crate::http::{self, State};
+use crate::metrics::Calls;
 use crate::outgoing::Outgoing;
 use crate::publish::{Publisher, ZmqPush};
 use crate::retention;
@@ -119,6 +120,7 @@ impl Api {
             token_keys,
             link_keys,
             publisher: handle,
+            calls: Calls::default(),
             outgoing,
             webhooks: webhooks_handle,
             client: reqwest::Client::builder()

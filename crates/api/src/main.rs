@@ -6,8 +6,10 @@ mod cli;
 #[cfg(test)]
 mod costs;
 mod demo;
+mod doctor;
 mod http;
 mod init;
+mod metrics;
 mod outgoing;
 #[cfg(test)]
 mod plans;

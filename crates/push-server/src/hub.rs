@@ -82,6 +82,8 @@ pub struct Published {
     pub id: Option<EventId>,
     /// When it happened.
     pub at: DateTime<Utc>,
+    /// The HTTP request that caused it, for the log.
+    pub request_id: Option<String>,
     /// Who gets it.
     pub audience: Audience,
     /// The finished WebSocket frame.
@@ -108,10 +110,12 @@ impl Published {
     /// An event of the API. One that nobody is to hear only moves the position on.
     #[must_use]
     pub fn event(event: Event, silent: bool) -> Self {
+        let frame = if silent { Bytes::new() } else { native::event_frame(&event) };
         Self {
             id: event.id,
             at: event.at,
-            frame: if silent { Bytes::new() } else { native::event_frame(&event) },
+            request_id: event.request_id,
+            frame,
             audience: Audience::Native(if silent { Vec::new() } else { event.topics }),
         }
     }
@@ -132,6 +136,7 @@ impl Published {
         Self {
             id: None,
             at: Utc::now(),
+            request_id: None,
             frame,
             audience: Audience::Legacy { topic, payload, hearers },
         }

@@ -1,7 +1,9 @@
 //! What the daemon counts about itself, for the side door's `/metrics` and for tests that ask what was dropped.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use chaffer_shared::metrics::Text;
+pub use chaffer_shared::metrics::{Counter, Gauge};
 
 /// Why something that reached the pusher port goes nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,55 +128,6 @@ impl Limited {
             Self::Unauthenticated => "unauthenticated",
             Self::UnauthenticatedPerAddress => "unauthenticated_per_address",
         }
-    }
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one.
-    pub fn increment(&self) {
-        self.add(1);
-    }
-
-    /// Adds some.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-
-    /// The number so far.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// A number that goes up and down.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
-
-impl Gauge {
-    /// Adds one.
-    pub fn increment(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-
-    /// Takes one away.
-    pub fn decrement(&self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-
-    /// Sets it.
-    pub fn set(&self, value: i64) {
-        self.0.store(value, Relaxed);
-    }
-
-    /// The number now.
-    #[must_use]
-    pub fn get(&self) -> i64 {
-        self.0.load(Relaxed)
     }
 }
 
@@ -340,12 +293,17 @@ impl Metrics {
         for (why, counter) in Limited::ALL.iter().zip(&self.limited) {
             line(&mut text, "limited_total", why.reason(), counter.get());
         }
+        let mut more = Text::default();
+        more.metric("chaffer_push_build_info", "gauge", "The version of this build; always 1.");
+        more.value("chaffer_push_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        more.process();
+        text.push_str(&more.finish());
         text
     }
 }
 
 /// Panics of the whole process: counted by the panic hook, which belongs to no server.
-pub static PANICS: Counter = Counter(AtomicU64::new(0));
+pub static PANICS: Counter = Counter::new();
 
 // Writing to a String cannot fail.
 fn header(text: &mut String, name: &str, help: &str, kind: &str) {

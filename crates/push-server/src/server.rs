@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaffer_shared::config::Config;
+use chaffer_shared::config::{Config, fingerprint};
 use chaffer_shared::descriptors;
 use chaffer_shared::handover::Inherited;
 use chaffer_shared::link::{InvalidLinkKey, LinkKeys};
@@ -171,6 +171,7 @@ impl Server {
             hub: hub.clone(),
             presence: presence.clone(),
             metrics: self.metrics.clone(),
+            keys: (fingerprints(&self.config.keys.token), fingerprints(&self.config.keys.link)),
             link: has_link.then_some(status),
         });
         let clients = Clients::new(push, self.tokens, hub.clone(), self.metrics.clone(), gate);
@@ -276,6 +277,10 @@ async fn keep_presence(presence: Arc<Presence>, stop: CancellationToken) {
             _ = forget.tick() => presence.forget(Utc::now()),
         }
     }
+}
+
+fn fingerprints(keys: &[String]) -> Vec<String> {
+    keys.iter().map(|key| fingerprint(key)).collect()
 }
 
 fn describe(ended: Option<Result<(), JoinError>>) -> String {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chaffer_shared::health::{Check, Presence as PresenceAnswer, Readiness};
+use chaffer_shared::health::{About, Check, Presence as PresenceAnswer, Readiness};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -41,6 +41,8 @@ pub struct SideDoor {
     pub presence: Arc<Presence>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// The fingerprints of `keys.token` and of `keys.link`.
+    pub keys: (Vec<String>, Vec<String>),
     /// How the link stands; `None` without a link key.
     pub link: Option<Arc<LinkStatus>>,
 }
@@ -76,7 +78,9 @@ impl SideDoor {
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         let answer = match request.uri().path() {
-            "/healthz" | "/readyz" | "/presence" | "/debug/topics" | "/metrics" if !is_read => {
+            "/healthz" | "/readyz" | "/about" | "/presence" | "/debug/topics" | "/metrics"
+                if !is_read =>
+            {
                 let mut answer =
                     plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here\n");
                 answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -89,20 +93,32 @@ impl SideDoor {
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 json(status, &readiness)
             }
+            "/about" => json(StatusCode::OK, &self.about()),
             "/presence" => self.presence(request.uri().query().unwrap_or_default()),
             "/debug/topics" => json(StatusCode::OK, &self.hub.topics().await),
             "/metrics" => {
                 let mut answer = plain(StatusCode::OK, self.metrics.render());
-                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                let kind = HeaderValue::from_static(chaffer_shared::metrics::CONTENT_TYPE);
                 answer.headers_mut().insert(CONTENT_TYPE, kind);
                 answer
             }
             _ => plain(
                 StatusCode::NOT_FOUND,
-                "nothing here: there are /healthz, /readyz, /presence?user_ids=7,8, /debug/topics and /metrics\n",
+                "nothing here: there are /healthz, /readyz, /about, /presence?user_ids=7,8, /debug/topics and /metrics\n",
             ),
         };
         Ok(answer)
+    }
+
+    fn about(&self) -> About {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        About {
+            version: env!("CARGO_PKG_VERSION").into(),
+            token_keys: self.keys.0.clone(),
+            link_keys: self.keys.1.clone(),
+            file_limit: limit.unwrap_or(u64::MAX),
+            now: chaffer_shared::time::now(),
+        }
     }
 
     fn readiness(&self) -> Readiness {

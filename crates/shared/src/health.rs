@@ -48,3 +48,19 @@ pub struct UserPresence {
     #[serde(with = "crate::time::option")]
     pub last_seen_at: Option<chrono::DateTime<chrono::Utc>>,
 }
+
+/// What the push daemon's `GET /about` answers: what `chaffer-api doctor` compares.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct About {
+    /// The version of the daemon.
+    pub version: String,
+    /// The fingerprints of its `keys.token` ([`crate::config::fingerprint`]).
+    pub token_keys: Vec<String>,
+    /// The fingerprints of its `keys.link`.
+    pub link_keys: Vec<String>,
+    /// How many descriptors it may open.
+    pub file_limit: u64,
+    /// What time it has.
+    #[serde(with = "crate::time")]
+    pub now: chrono::DateTime<chrono::Utc>,
+}

@@ -12,6 +12,7 @@ pub mod event;
 pub mod handover;
 pub mod health;
 pub mod link;
+pub mod metrics;
 pub mod telemetry;
 pub mod time;
 pub mod token;

@@ -1,8 +1,13 @@
 //! Logging set-up, the same for both daemons: to standard error, as text or as JSON, one line an event.
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Log, LogFormat};
+
+/// Dependencies that write what they carry when they are asked for everything: heads of requests, frames, and so tokens.
+const CARRIERS: [&str; 6] =
+    ["actix_http", "hyper", "hyper_util", "reqwest", "tungstenite", "zeromq"];
 
 /// Why logging could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +32,12 @@ pub enum TelemetryError {
 /// # Errors
 /// When the filter cannot be read, or logging was started before.
 pub fn start(log: &Log) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&log.level)?;
+    let mut filter = EnvFilter::try_new(&log.level)?;
+    if filter.max_level_hint() == Some(LevelFilter::TRACE) {
+        for carrier in CARRIERS {
+            filter = filter.add_directive(format!("{carrier}=debug").parse()?);
+        }
+    }
     // A lone word that is no level would be taken for a module's name, and all the rest be silent.
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
     let has_level = log.level.split(',').any(|part| levels.contains(&part.trim()));

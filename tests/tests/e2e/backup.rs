@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use chaffer_tests::{Database, Kind, Process, Scene, Setup, Socket, Stack, until};
+use chaffer_tests::{
+    Database, Kind, PATIENCE, Process, Scene, Setup, Socket, Stack, eventually, until,
+};
 use serde_json::json;
 
 use crate::cast::Cast;
@@ -84,8 +86,9 @@ async fn a_backup_is_one_moment_of_a_shop_that_goes_on(scene: &Scene) -> Result<
         .collect();
     let database = &cast.stack.database;
     let count = "SELECT COUNT(*) FROM messages";
-    // Enough for several pages.
-    until("people talk", async || Ok(database.number(count).await? > 600)).await?;
+    // Each causes a few events: enough for several pages of those.
+    let enough = async || Ok((database.number(count).await? > 250).then_some(()));
+    eventually("people talk", PATIENCE * 4, enough).await?;
     let before = database.number(count).await?;
     let path = scene.folder().join("one.db");
     let told = back_up(&cast.stack, &path).await?;
@@ -202,7 +205,7 @@ async fn b1_after_a_restore_no_cursor_means_something_else(scene: &Scene) -> Res
     let restore = ["restore", &path.display().to_string(), "--force"];
     cast.stack.command(&restore)?.run().await?;
     // Nobody goes on as if nothing had been.
-    let closed = socket.closed(chaffer_tests::PATIENCE).await?;
+    let closed = socket.closed(PATIENCE).await?;
     ensure!(closed.code == 1012, "{closed:?}");
     cast.seller.get(&format!("/v1/events?after={cursor}")).await?.refused(410, "cursor_expired")?;
     let welcome = until_gap(&cast, cursor).await?;
@@ -224,7 +227,7 @@ async fn b1_after_a_restore_no_cursor_means_something_else(scene: &Scene) -> Res
 
 /// Resumes from an old cursor until the push daemon has heard of the restore.
 async fn until_gap(cast: &Cast, cursor: i64) -> Result<serde_json::Value> {
-    chaffer_tests::eventually("the old cursor is a gap", chaffer_tests::PATIENCE, async || {
+    eventually("the old cursor is a gap", PATIENCE, async || {
         let mut socket = Socket::open(&cast.seller.websocket_url).await?;
         let welcome = socket.authenticate(&cast.seller.token, Some(cursor)).await?;
         Ok((welcome["resume"] == json!("gap")).then_some(welcome))

@@ -3,6 +3,7 @@
 
 mod backup;
 mod config;
+mod doctor;
 mod key_file;
 mod keys;
 
@@ -67,6 +68,13 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Look at the whole installation, say what is wrong and how to mend it. Run it as the daemons' user; ends with 1
+    /// when something does not work.
+    Doctor {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -101,6 +109,7 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
         Command::Key { command } => keys::run(&flags, command).await?,
         Command::Backup { path } => backup::back_up(&database(&flags)?, &path)?,
         Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force)?,
+        Command::Doctor { json } => doctor::run(&flags, json).await?,
         Command::Openapi => {
             say(&http::document().to_pretty_json()?);
         }

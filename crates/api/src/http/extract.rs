@@ -91,6 +91,12 @@ fn with_api_key(request: &HttpRequest, state: &State, key: &str) -> Result<Crede
     })
 }
 
+/// Whether the request comes from where the shop's backend does.
+pub(super) fn is_trusted(request: &HttpRequest, api: &chaffer_shared::config::Api) -> bool {
+    let client = client_address(request, &api.trusted_proxies);
+    client.is_some_and(|it| address::contains(&api.trusted_ips, it))
+}
+
 /// The address the request comes from, whatever proxies the operator trusts stand in between.
 fn client_address(request: &HttpRequest, proxies: &[IpNet]) -> Option<IpAddr> {
     let headers: Vec<_> = request.headers().get_all("x-forwarded-for").collect();

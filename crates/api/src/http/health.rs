@@ -15,7 +15,7 @@ use super::error::RETRY_AFTER_SECONDS;
 use crate::store::StoreError;
 
 /// How long the database may take to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The daemon lives.
 #[derive(Debug, Serialize, ToSchema)]

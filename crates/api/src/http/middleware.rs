@@ -9,7 +9,7 @@ use actix_web::{HttpMessage, HttpRequest, ResponseError};
 use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
-use super::error;
+use super::{Shared, error};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a caller.
@@ -74,8 +74,13 @@ pub async fn observe(
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     // The pattern, not the path: a query or an id may be personal.
-    let path = request.match_pattern().unwrap_or_default();
-    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let pattern = request.match_pattern();
+    let path = pattern.clone().unwrap_or_default();
+    let time = started.elapsed();
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    if let Some(state) = request.app_data::<Shared>() {
+        state.calls.count(method.as_str(), pattern, status.as_u16(), time);
+    }
     tracing::debug!(
         http.method = %method,
         http.route = path,

@@ -8,6 +8,7 @@ mod extract;
 mod health;
 mod internal;
 mod messages;
+mod metrics;
 mod middleware;
 mod openapi;
 mod pages;
@@ -27,6 +28,7 @@ use chaffer_shared::token::TokenKeys;
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::metrics::Calls;
 use crate::outgoing::Outgoing;
 use crate::publish::PublisherHandle;
 use crate::store::Store;
@@ -47,6 +49,8 @@ pub struct State {
     pub link_keys: LinkKeys,
     /// Tells what is not stored.
     pub publisher: PublisherHandle,
+    /// The calls so far.
+    pub calls: Calls,
     /// Asks the push daemon's side door.
     pub client: reqwest::Client,
     /// Goes to addresses that somebody gave us.
@@ -93,6 +97,7 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(webhooks::replay_failed)
         .service(health::healthz)
         .service(health::readyz)
+        .service(metrics::metrics)
         .service(openapi::get_document);
 }
 

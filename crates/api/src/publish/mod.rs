@@ -2,12 +2,15 @@
 //! link nothing is sent and nothing is kept, and the heartbeat's `last` makes the push daemon fetch what lies between.
 //! So a push daemon that is down, slow or restarted never reaches back into an API call.
 
+mod metrics;
 mod zmq;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chaffer_shared::event::{Event, EventId, Frame};
 use chaffer_shared::link::LinkKeys;
+use chaffer_shared::metrics::Text;
 use chrono::{DateTime, Utc};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
@@ -17,6 +20,7 @@ use crate::chat::events::render;
 use crate::chat::threads::Ephemeral;
 use crate::store::{Store, StoreError, StoredEvent};
 
+use metrics::Metrics;
 pub use zmq::ZmqPush;
 
 /// Ephemeral events that may wait; more are dropped, since nobody misses a typing sign.
@@ -46,6 +50,7 @@ pub struct TransportError(pub String);
 pub struct PublisherHandle {
     ephemeral: mpsc::Sender<(Ephemeral, DateTime<Utc>, String)>,
     connected: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
 }
 
 /// The publisher: owns the socket, and its position among the stored events.
@@ -57,19 +62,27 @@ pub struct Publisher<T> {
     heartbeat: Duration,
     ephemeral: mpsc::Receiver<(Ephemeral, DateTime<Utc>, String)>,
     connected: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
 }
 
 impl PublisherHandle {
     /// Tells something at once, to those who happen to listen. Never waits.
     pub fn tell(&self, ephemeral: Ephemeral, at: DateTime<Utc>, request_id: &str) {
         // Full or gone: it is not worth keeping.
-        let _ = self.ephemeral.try_send((ephemeral, at, request_id.to_owned()));
+        if self.ephemeral.try_send((ephemeral, at, request_id.to_owned())).is_err() {
+            self.metrics.dropped.increment();
+        }
     }
 
     /// Whether there is a link to the push daemon, as far as is known.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         *self.connected.borrow()
+    }
+
+    /// Its counters, for Prometheus; with the last stored event, where the database told it.
+    pub fn render_metrics(&self, text: &mut Text, last_event: Option<EventId>) {
+        self.metrics.render(text, self.is_connected(), last_event);
     }
 }
 
@@ -84,9 +97,16 @@ impl<T: Transport> Publisher<T> {
     ) -> (Self, PublisherHandle) {
         let (sender, ephemeral) = mpsc::channel(EPHEMERAL_QUEUE);
         let (connected, is_connected) = watch::channel(false);
+        let metrics = Arc::<Metrics>::default();
+        let handle = PublisherHandle {
+            ephemeral: sender,
+            connected: is_connected,
+            metrics: metrics.clone(),
+        };
+        let name = name.to_owned();
         let publisher =
-            Self { store, transport, keys, name: name.to_owned(), heartbeat, ephemeral, connected };
-        (publisher, PublisherHandle { ephemeral: sender, connected: is_connected })
+            Self { store, transport, keys, name, heartbeat, ephemeral, connected, metrics };
+        (publisher, handle)
     }
 
     /// Publishes until it is told to stop; connects again whenever the link is lost.
@@ -101,6 +121,7 @@ impl<T: Transport> Publisher<T> {
                 Ok(()) => {
                     tracing::info!("connected to the push daemon");
                     wait = BACKOFF.0;
+                    self.metrics.connections.increment();
                     self.connected.send_replace(true);
                     let ended = self.publish(&stop).await;
                     self.connected.send_replace(false);
@@ -125,6 +146,7 @@ impl<T: Transport> Publisher<T> {
         // Listen first and look then, so that nothing commits in between unseen.
         let mut commits = self.store.subscribe();
         let mut position = self.last_event().await?;
+        self.metrics.position.set(position);
         let mut heartbeat = interval(self.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -175,8 +197,10 @@ impl<T: Transport> Publisher<T> {
             let count = frames.len();
             for frame in frames {
                 self.send(&frame).await?;
-                if let Frame::Event(Event { id: Some(id), .. }) = frame {
-                    position = id;
+                if let Frame::Event(event) = frame {
+                    position = event.id.unwrap_or(position);
+                    self.metrics.position.set(position);
+                    self.note(&event);
                 }
             }
             if i64::try_from(count).is_ok_and(|count| count < PAGE) {
@@ -192,7 +216,7 @@ impl<T: Transport> Publisher<T> {
         request_id: String,
     ) -> Result<(), TransportError> {
         let Ok(data) = serde_json::value::to_raw_value(&ephemeral.data) else { return Ok(()) };
-        self.send(&Frame::Event(Event {
+        let event = Event {
             id: None,
             prev: None,
             src: self.name.clone(),
@@ -201,8 +225,16 @@ impl<T: Transport> Publisher<T> {
             at,
             request_id: Some(request_id),
             data,
-        }))
-        .await
+        };
+        self.note(&event);
+        self.send(&Frame::Event(event)).await
+    }
+
+    /// Counts an event that goes out, and notes it under the id of the call that caused it.
+    fn note(&self, event: &Event) {
+        self.metrics.published.increment();
+        let Event { id, event, request_id, .. } = event;
+        tracing::debug!(id, event, request_id, "published");
     }
 
     async fn send(&mut self, frame: &Frame) -> Result<(), TransportError> {

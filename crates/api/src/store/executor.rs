@@ -7,14 +7,16 @@
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chaffer_shared::metrics::Text;
 use chaffer_shared::topic::Topic;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::{broadcast, oneshot};
 
 use super::connection::{Database, Use};
 use super::events::{Counters, StoredEvent};
+use super::metrics::{Metrics, Queue};
 use super::{DatabaseUrl, StoreError};
 
 /// How many jobs share one commit at the most: a bound on how long the first one waits for the others.
@@ -81,11 +83,30 @@ impl DerefMut for Writer<'_> {
     }
 }
 
+/// A job in a queue, and since when.
+struct Waiting<J: ?Sized> {
+    since: Instant,
+    job: Box<J>,
+}
+
+impl<J: ?Sized> Waiting<J> {
+    fn new(job: Box<J>) -> Self {
+        Self { since: Instant::now(), job }
+    }
+
+    /// Its turn has come.
+    fn begin(self, queue: &Queue) -> Box<J> {
+        queue.waits.observe_time(self.since.elapsed());
+        self.job
+    }
+}
+
 /// The way to the database; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    reads: Sender<Box<dyn ReadJob>>,
-    writes: Sender<Box<dyn WriteJob>>,
+    reads: Sender<Waiting<dyn ReadJob>>,
+    writes: Sender<Waiting<dyn WriteJob>>,
+    metrics: Arc<Metrics>,
     commits: broadcast::Sender<Commit>,
 }
 
@@ -98,22 +119,25 @@ impl Store {
         let (reads, read_queue) = bounded(queue.max(1));
         let (writes, write_queue) = bounded(queue.max(1));
         let (commits, _) = broadcast::channel(COMMIT_BACKLOG);
+        let metrics = Arc::<Metrics>::default();
         let writer = WriterThread {
             connection: Some(url.connect(Use::Writing)?),
             url: url.clone(),
             commits: commits.clone(),
+            metrics: metrics.clone(),
         };
         spawn("store-write", move || writer.serve(&write_queue))?;
         for number in 0..readers.max(1) {
             let mut connection = Some(url.connect(Use::Reading)?);
-            let (url, queue) = (url.clone(), read_queue.clone());
+            let (url, queue, metrics) = (url.clone(), read_queue.clone(), metrics.clone());
             spawn(&format!("store-read-{number}"), move || {
-                for job in &queue {
+                for waiting in &queue {
+                    let job: Box<dyn ReadJob> = Waiting::begin(waiting, &metrics.reads);
                     serve_read(&url, &mut connection, job);
                 }
             })?;
         }
-        Ok(Self { reads, writes, commits })
+        Ok(Self { reads, writes, metrics, commits })
     }
 
     /// Reads. The job may be run twice, when the connection turns out to be lost.
@@ -127,8 +151,8 @@ impl Store {
         F: FnMut(&mut Reader<'_>) -> Result<T, E> + Send + 'static,
     {
         let (job, answer) = Job::new(job);
-        let sent = self.reads.try_send(Box::new(job));
-        wait(sent.map_err(|error| refuse(&error)), answer).await
+        let sent = self.reads.try_send(Waiting::new(Box::new(job)));
+        wait(sent.map_err(|error| refuse(&error, &self.metrics.reads)), answer).await
     }
 
     /// Writes, and answers after the commit is durable. The job may be run several times, after a conflict or
@@ -143,14 +167,19 @@ impl Store {
         F: FnMut(&mut Writer<'_>) -> Result<T, E> + Send + 'static,
     {
         let (job, answer) = Job::new(job);
-        let sent = self.writes.try_send(Box::new(job));
-        wait(sent.map_err(|error| refuse(&error)), answer).await
+        let sent = self.writes.try_send(Waiting::new(Box::new(job)));
+        wait(sent.map_err(|error| refuse(&error, &self.metrics.writes)), answer).await
     }
 
     /// Hears of every commit with events from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Commit> {
         self.commits.subscribe()
+    }
+
+    /// Its counters, for Prometheus.
+    pub fn render_metrics(&self, text: &mut Text) {
+        self.metrics.render(text, self.reads.len(), self.writes.len());
     }
 }
 
@@ -162,9 +191,12 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreEr
         .map_err(|error| StoreError::File(format!("cannot start the thread {name}"), error))
 }
 
-fn refuse<J>(error: &TrySendError<J>) -> StoreError {
+fn refuse<J>(error: &TrySendError<J>, queue: &Queue) -> StoreError {
     match error {
-        TrySendError::Full(_) => StoreError::Busy,
+        TrySendError::Full(_) => {
+            queue.rejected.increment();
+            StoreError::Busy
+        }
         TrySendError::Disconnected(_) => StoreError::Closed,
     }
 }
@@ -362,13 +394,14 @@ struct WriterThread {
     url: DatabaseUrl,
     connection: Option<Database>,
     commits: broadcast::Sender<Commit>,
+    metrics: Arc<Metrics>,
 }
 
 impl WriterThread {
-    fn serve(mut self, queue: &Receiver<Box<dyn WriteJob>>) {
+    fn serve(mut self, queue: &Receiver<Waiting<dyn WriteJob>>) {
         while let Ok(first) = queue.recv() {
-            let mut group = vec![first];
-            group.extend(queue.try_iter().take(GROUP_LIMIT - 1));
+            let group = std::iter::once(first).chain(queue.try_iter().take(GROUP_LIMIT - 1));
+            let group = group.map(|waiting| waiting.begin(&self.metrics.writes)).collect();
             self.run(group);
         }
     }
@@ -376,9 +409,14 @@ impl WriterThread {
     fn run(&mut self, mut group: Vec<Box<dyn WriteJob>>) {
         let mut attempt = 1;
         while !group.is_empty() {
+            let begun = Instant::now();
             let tried = catch_unwind(AssertUnwindSafe(|| self.try_group(&mut group)));
             let error = match tried {
                 Ok(Ok((done, commit))) => {
+                    self.metrics.commits.increment();
+                    // A few at most.
+                    self.metrics.commit_jobs.observe(f64::from(u32::try_from(done).unwrap_or(0)));
+                    self.metrics.commit_seconds.observe_time(begun.elapsed());
                     if let Some(commit) = commit {
                         // An error means that nobody listens.
                         let _ = self.commits.send(commit);
@@ -400,6 +438,7 @@ impl WriterThread {
                 self.connection = None;
             }
             if attempt >= GROUP_ATTEMPTS || !error.may_run_again() {
+                self.metrics.commits_failed.increment();
                 tracing::error!(%error, jobs = group.len(), "a commit failed");
                 let text = error.to_string();
                 let failed = |job: Box<dyn WriteJob>| job.fail(StoreError::Commit(text.clone()));
@@ -446,6 +485,7 @@ impl WriterThread {
         StoredEvent::insert_all(database, &pending)?;
         counters.save(database, &before_group)?;
         database.commit().map_err(|error| GroupError::Commit(error.into()))?;
+        self.metrics.events.add(pending.len() as u64);
         let commit = (!pending.is_empty()).then(|| Commit {
             topics: pending.iter().flat_map(|event| event.topics.iter().cloned()).collect(),
         });

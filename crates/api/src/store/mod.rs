@@ -16,9 +16,11 @@ mod events;
 mod executor;
 mod idempotency;
 mod messages;
+mod metrics;
 mod migrations;
 mod participants;
 mod prepared;
+mod probe;
 mod read_states;
 mod schema;
 #[cfg(test)]

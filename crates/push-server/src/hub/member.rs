@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chaffer_shared::event::EventId;
 use chaffer_shared::token::Claims;
 use chrono::{DateTime, Utc};
+use tracing::debug;
 
 use super::{Audience, ConnectionId, Published, SessionId};
 use crate::outlet::{Outlet, Phase};
@@ -74,6 +75,8 @@ impl Member {
             }
             native.told = id;
         }
+        let request_id = event.request_id.as_deref();
+        debug!(connection = self.id, id = event.id, request_id, "given to the socket");
         true
     }
 

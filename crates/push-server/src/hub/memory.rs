@@ -64,7 +64,8 @@ impl Memory {
 }
 
 fn cost(event: &Published) -> usize {
-    event.frame.len() + ENTRY_BYTES
+    let request_id = event.request_id.as_ref().map_or(0, String::len);
+    event.frame.len() + request_id + ENTRY_BYTES
 }
 
 #[cfg(test)]
@@ -76,6 +77,7 @@ mod tests {
         Arc::new(Published {
             id: Some(id),
             at: chrono::Utc::now(),
+            request_id: None,
             audience: Audience::Native(Vec::new()),
             frame: vec![0; 100].into(),
         })

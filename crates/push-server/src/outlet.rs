@@ -16,6 +16,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use tokio::net::TcpStream;
 
 use crate::metrics::Metrics;
@@ -98,13 +100,14 @@ impl Outlet {
             }
             return;
         }
-        match self.socket.try_write(frame) {
+        // Past tokio, which would look up first whether the socket was ready when last heard of.
+        match send(&self.socket, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(written) if written == frame.len() => return,
             Ok(written) => {
                 backlog.push(frame.slice(written..));
                 backlog.started = written > 0;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => backlog.push(frame.clone()),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => backlog.push(frame.clone()),
             Err(_) => backlog.abort(),
         }
         drop(backlog);

@@ -21,6 +21,9 @@ pub(super) struct Member {
     /// What the client knows it by.
     pub(super) name: SessionId,
     pub(super) outlet: Arc<Outlet>,
+    /// The highest id that a native client can know: of an event, a cursor or the welcome. It gets none up to there.
+    /// Here rather than in [`Native`], because every delivery needs it, and memory far away costs time.
+    pub(super) told: EventId,
     /// The last delivery that reached it, so that an event with two of its topics comes once.
     pub(super) mark: u64,
     /// Its outlet's queue holds frames that nobody has tried to write yet.
@@ -36,8 +39,6 @@ pub(super) enum Session {
 
 pub(super) struct Native {
     pub(super) claims: Claims,
-    /// The highest id that the client can know: of an event, a cursor or the welcome. It gets none up to there.
-    pub(super) told: EventId,
     /// Set while the position is unknown: what to replay once it is known.
     pub(super) waits_since: Option<Start>,
     /// It claims to know of later events than we do, and the API is being asked.
@@ -69,11 +70,11 @@ impl Member {
         if let Audience::Legacy { hearers, .. } = &event.audience {
             return hearers.include(self.name);
         }
-        if let (Session::Native(native), Some(id)) = (&mut self.session, event.id) {
-            if id <= native.told {
+        if let Some(id) = event.id {
+            if id <= self.told {
                 return false;
             }
-            native.told = id;
+            self.told = id;
         }
         let request_id = event.request_id.as_deref();
         debug!(connection = self.id, id = event.id, request_id, "given to the socket");
@@ -91,15 +92,15 @@ impl Member {
         if self.outlet.phase() != Phase::Open {
             return;
         }
-        if let Session::Native(native) = &mut self.session {
+        if let Session::Native(native) = &self.session {
             if native.claims.expires_at() <= now {
                 return self.outlet.close(close_code::EXPIRED, "token expired");
             }
             if let Some((position, frame)) = cursor
                 && pinged
-                && native.told < *position
+                && self.told < *position
             {
-                native.told = *position;
+                self.told = *position;
                 self.outlet.send(frame);
             }
         }

@@ -37,10 +37,10 @@ const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(60);
 /// So many commands are taken from the queue at once.
 const MAX_BATCH: usize = 256;
 
-/// A shard that wrote for so long rests for twice as long, up to a bound: what comes meanwhile goes out together.
-/// With time to spare, a thousand hearers take less than a third of the pause between two of a hundred events a
-/// second, so nothing is held up; on a busy machine a delivery gets cheaper instead of late, and PHP and the
-/// database get their turn. Events for the few whom a message concerns never take so long.
+/// A shard that wrote for so long, and finds that more has come meanwhile, is behind. It rests for twice as long, up
+/// to a bound, so that still more goes out together: a delivery gets cheaper instead of later and later, and PHP
+/// and the database get their turn. One that keeps up never rests, nor do events for the few whom a message
+/// concerns, which never take so long.
 const LONG_BURST: Duration = Duration::from_millis(1);
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
@@ -114,7 +114,7 @@ impl Shard {
                         break;
                     }
                     let busy = std::mem::take(&mut self.delivering);
-                    if busy >= LONG_BURST {
+                    if busy >= LONG_BURST && !commands.is_empty() {
                         tokio::time::sleep((busy * 2).min(LONGEST_REST)).await;
                     }
                 }
@@ -159,7 +159,7 @@ impl Shard {
             Command::Revoke(revoked) => self.revoke(&revoked),
             Command::JoinNative(id, outlet, join) => self.join_native(id, outlet, *join),
             Command::JoinLegacy(id, outlet, name) => {
-                self.add(id, name, outlet, Session::Legacy(Vec::new()));
+                self.add(id, name, outlet, 0, Session::Legacy(Vec::new()));
             }
             Command::Refresh(id, claims) => self.refresh(id, *claims),
             Command::Watch(id, users, until) => {
@@ -252,34 +252,32 @@ impl Shard {
         let welcome = |resume: Resume| native::welcome(&name, &claims, self.position, resume);
         let mut native = Native {
             claims: claims.clone(),
-            told: 0,
             waits_since: None,
             doubted: false,
             legacy: Vec::new(),
         };
-        match (self.position, after) {
+        let told = match (self.position, after) {
             (None, after) => {
                 // Nothing is known yet, so nothing can be promised: the client reads the feed, and gets the rest
                 // from where it stands once the position is known.
                 let resume = if after.is_some() { Resume::Gap } else { Resume::None };
                 let fresh = || Start::Since(Utc::now() - CLOCK_MARGIN);
                 native.waits_since = Some(after.map_or_else(fresh, Start::After));
-                native.told = after.unwrap_or(0);
                 outlet.send(&welcome(resume));
+                after.unwrap_or(0)
             }
             (Some(position), None) => {
-                native.told = position;
                 outlet.send(&welcome(Resume::None));
+                position
             }
             (Some(position), Some(after)) if after > position => {
                 // Either the API is ahead of us, and what the client has seen must not come again, or its
                 // database started over. The API knows; see `confirm`.
-                native.told = after;
                 self.ahead.notify_one();
                 outlet.send(&welcome(Resume::Gap));
+                after
             }
             (Some(position), Some(after)) => {
-                native.told = position;
                 match self.missed(&claims, Start::After(after)) {
                     Some(missed) => {
                         // One write; and the cursor ends it, so that the next resume begins here.
@@ -289,13 +287,14 @@ impl Shard {
                     }
                     None => outlet.send(&welcome(Resume::Gap)),
                 }
+                position
             }
-        }
+        };
         if claims.kind == Bearer::User {
             self.presence.join(&claims.sub);
         }
         self.metrics.sessions.increment();
-        let slot = self.add(id, session, outlet, Session::Native(Box::new(native)));
+        let slot = self.add(id, session, outlet, told, Session::Native(Box::new(native)));
         for topic in &claims.topics {
             enter(&mut self.native, topic, slot);
         }
@@ -348,11 +347,11 @@ impl Shard {
         for (slot, member) in &mut self.members {
             let Session::Native(native) = &mut member.session else { continue };
             if let Some(start) = native.waits_since.take() {
-                if native.told > last {
+                if member.told > last {
                     self.ahead.notify_one();
                     continue;
                 }
-                native.told = last;
+                member.told = last;
                 replays.push((slot, start));
             }
         }
@@ -389,7 +388,7 @@ impl Shard {
         let position = self.position;
         for (_, member) in &mut self.members {
             if let Session::Native(native) = &mut member.session {
-                native.doubted = position.is_some_and(|position| native.told > position);
+                native.doubted = position.is_some_and(|position| member.told > position);
             }
         }
     }
@@ -399,7 +398,7 @@ impl Shard {
             if let Session::Native(native) = &mut member.session
                 && std::mem::take(&mut native.doubted)
             {
-                native.told = native.told.min(last);
+                member.told = member.told.min(last);
             }
         }
     }
@@ -456,6 +455,7 @@ impl Shard {
         id: ConnectionId,
         name: SessionId,
         outlet: Arc<Outlet>,
+        told: EventId,
         session: Session,
     ) -> usize {
         if matches!(session, Session::Legacy(_)) {
@@ -465,6 +465,7 @@ impl Shard {
             id,
             name,
             outlet,
+            told,
             mark: 0,
             unwritten: false,
             missed_pings: 0,

@@ -112,3 +112,70 @@ impl io::Write for Io<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    async fn connection() -> (TcpStream, Arc<Outlet>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        (client, Outlet::new(server, 1 << 20, Arc::<Metrics>::default()))
+    }
+
+    /// What a client said in these bytes, and whether the reader keeps anything once it has read all of them.
+    async fn said(bytes: &[u8]) -> (Vec<String>, bool) {
+        let (mut client, outlet) = connection().await;
+        client.write_all(bytes).await.unwrap();
+        let (mut reader, mut texts, mut taken) = (Reader::new(Vec::new()), Vec::new(), 0);
+        loop {
+            match reader.read(&outlet) {
+                Ok(message) => {
+                    taken += least_on_the_wire(&message);
+                    texts.push(message.to_text().unwrap().to_owned());
+                }
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if reader.0.as_ref().map_or(taken, |reading| reading.taken) == bytes.len() {
+                        return (texts, reader.0.is_some());
+                    }
+                    outlet.readable().await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    const MASK: &[u8] = &[0; 4];
+
+    fn short(first: u8, text: &str) -> Vec<u8> {
+        [&[first, 0x80 | text.len() as u8], MASK, text.as_bytes()].concat()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_once_all_that_came_was_whole_messages() {
+        let two = [short(0x81, "a"), short(0x89, ""), short(0x81, "b")].concat();
+        assert_eq!(said(&two).await, (vec!["a".into(), String::new(), "b".into()], false));
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_message_is_kept() {
+        let partial = [short(0x81, "a"), b"\x81\x85".to_vec()].concat();
+        assert_eq!(said(&partial).await, (vec!["a".into()], true));
+        let fragment = [short(0x81, "a"), short(0x01, "b")].concat();
+        assert_eq!(said(&fragment).await, (vec!["a".into()], true));
+    }
+
+    #[tokio::test]
+    async fn headers_longer_than_they_need_to_be_never_hide_a_beginning() {
+        // A length of one in two bytes, then two bytes of another message: as long as two short headers.
+        let long = [b"\x81\xfe\x00\x01".as_slice(), MASK, b"a", b"\x81\x81"].concat();
+        assert_eq!(said(&long).await, (vec!["a".into()], true));
+    }
+}

@@ -47,6 +47,7 @@ mod requests;
 mod resume;
 mod retries;
 mod strangers;
+mod syscalls;
 mod threads;
 mod vendors;
 mod webhooks;

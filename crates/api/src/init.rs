@@ -35,6 +35,7 @@ pub fn write_config(directory: &Path, told: &Loaded) -> Result<PathBuf> {
     put(&mut settings, "keys.token", vec![format!("k1:{}", secret())].into());
     put(&mut settings, "keys.link", vec![secret()].into());
     put(&mut settings, "keys.shop", vec![secret()].into());
+    put(&mut settings, "keys.mail", vec![secret()].into());
     let values = toml::Table::try_from(&told.config)?;
     for (key, origin) in &told.origins {
         let value = key.split_once('.').and_then(|(section, name)| values.get(section)?.get(name));

@@ -32,6 +32,8 @@ pub struct Config {
     pub outgoing: Outgoing,
     /// Telling the shop's own programs.
     pub webhooks: Webhooks,
+    /// E-mails about messages.
+    pub mail: Mail,
     /// The secrets.
     pub keys: Keys,
     /// The logs of both.
@@ -116,6 +118,45 @@ pub struct Webhooks {
     pub retry_seconds: Vec<u64>,
 }
 
+/// Settings of the e-mails about messages.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Mail {
+    pub smtp_host: String,
+    pub smtp_port: Option<u16>,
+    pub smtp_tls: SmtpTls,
+    pub smtp_user: String,
+    pub smtp_password: String,
+    pub smtp_ca_file: String,
+    pub connections: u32,
+    pub from: String,
+    pub shop_name: String,
+    pub language: String,
+    pub public_url: String,
+    pub customer_url: String,
+    pub vendor_url: String,
+    pub reply_address: String,
+    pub reply_days: u32,
+    pub gather_seconds: u32,
+    pub digest_hours: u32,
+    pub retry_seconds: u32,
+    pub max_attempts: u32,
+    pub keep_days: u32,
+}
+
+/// How the connection to the SMTP server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    /// Plain at first, then TLS, or no mail at all (RFC 3207).
+    Starttls,
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// Not at all: for a server on the same machine.
+    None,
+}
+
 /// The secrets that both daemons share.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -124,6 +165,7 @@ pub struct Keys {
     pub token: Vec<String>,
     pub link: Vec<String>,
     pub shop: Vec<String>,
+    pub mail: Vec<String>,
 }
 
 /// Settings of the logs.
@@ -218,6 +260,39 @@ impl Default for Webhooks {
     }
 }
 
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            smtp_host: String::new(),
+            smtp_port: None,
+            smtp_tls: SmtpTls::Starttls,
+            smtp_user: String::new(),
+            smtp_password: String::new(),
+            smtp_ca_file: String::new(),
+            connections: 2,
+            from: String::new(),
+            shop_name: String::new(),
+            language: "en".into(),
+            public_url: String::new(),
+            customer_url: String::new(),
+            vendor_url: String::new(),
+            reply_address: String::new(),
+            reply_days: 30,
+            gather_seconds: 120,
+            digest_hours: 24,
+            retry_seconds: 30,
+            max_attempts: 16,
+            keep_days: 90,
+        }
+    }
+}
+
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mail({} from {:?}; the rest hidden)", self.smtp_host, self.from)
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { level: "info".into(), format: LogFormat::Text }
@@ -228,10 +303,11 @@ impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "Keys(token: {}, link: {}, shop: {}; all hidden)",
+            "Keys(token: {}, link: {}, shop: {}, mail: {}; all hidden)",
             self.token.len(),
             self.link.len(),
-            self.shop.len()
+            self.shop.len(),
+            self.mail.len()
         )
     }
 }
@@ -339,7 +415,9 @@ mod tests {
     #[test]
     fn secrets_never_show_in_logs() {
         let secret = || vec!["a:secret".into()];
-        let keys = Keys { token: secret(), link: secret(), shop: secret() };
+        let keys = Keys { token: secret(), link: secret(), shop: secret(), mail: secret() };
         assert!(!format!("{keys:?}").contains("secret"));
+        let mail = Mail { smtp_password: "secret".into(), ..Mail::default() };
+        assert!(!format!("{mail:?}").contains("secret"));
     }
 }

@@ -9,12 +9,15 @@ mod api_keys;
 #[cfg(feature = "sqlite")]
 mod backup;
 mod connection;
+mod consumers;
 #[cfg(feature = "sqlite")]
 mod copy;
 mod error;
 mod events;
 mod executor;
 mod idempotency;
+mod mail_templates;
+mod mails;
 mod messages;
 mod metrics;
 mod migrations;
@@ -39,6 +42,8 @@ pub use error::StoreError;
 pub use events::{Cause, NewEvent, StoredEvent};
 pub use executor::{JobError, Store};
 pub use idempotency::FirstAnswer;
+pub use mail_templates::{Audience, MailTemplate};
+pub use mails::{Mail, MailChoice, MailFilter, MailKind, MailState, NewMail};
 pub use messages::{Message, NewMessage};
 pub use participants::{Participant, ParticipantKind, Side};
 pub use read_states::{Badge, ReadState};

@@ -39,6 +39,7 @@ diesel::table! {
         manage_messages -> Bool,
         profiles -> Text,
         unread_total -> BigInt,
+        mail_choice -> Text,
         revoked_before -> Nullable<Timestamp>,
         created_at -> Timestamp,
         updated_at -> Timestamp,
@@ -134,6 +135,41 @@ diesel::table! {
         status -> Integer,
         answer -> Text,
         created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    consumers (name) { name -> Text, event_id -> BigInt, }
+}
+
+diesel::table! {
+    mails (id) {
+        id -> BigInt,
+        user_id -> Text,
+        thread_id -> Nullable<BigInt>,
+        kind -> Text,
+        state -> Text,
+        first_message_id -> BigInt,
+        last_message_id -> Nullable<BigInt>,
+        read_position -> Nullable<BigInt>,
+        due_at -> Timestamp,
+        claimed_by -> Nullable<Text>,
+        attempts -> Integer,
+        reason -> Nullable<Text>,
+        created_at -> Timestamp,
+        ended_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    mail_templates (audience, kind, language) {
+        audience -> Text,
+        kind -> Text,
+        language -> Text,
+        subject -> Text,
+        text -> Text,
+        html -> Text,
+        updated_at -> Timestamp,
     }
 }
 

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::prepared::{padded, pieces, prepared};
 use super::schema::users;
 use super::text_enum::text_enum;
-use super::{Reader, StoreError, Timestamp, Writer};
+use super::{MailChoice, Reader, StoreError, Timestamp, Writer};
 
 text_enum! {
     /// What a user is to the shop.
@@ -49,6 +49,8 @@ pub struct User {
     pub profiles: String,
     /// Unread messages in all threads together.
     pub unread_total: i64,
+    /// Which mails the user wants.
+    pub mail_choice: MailChoice,
     /// Tokens issued at or before this moment count no longer.
     pub revoked_before: Option<Timestamp>,
     /// When the user was first mirrored.

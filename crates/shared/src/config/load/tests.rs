@@ -116,6 +116,7 @@ fn the_list_of_settings_and_the_structs_agree() {
             ..Default::default()
         },
         push: super::super::Push { api_url: Some(String::new()), ..Default::default() },
+        mail: super::super::Mail { smtp_port: Some(25), ..Default::default() },
         ..Default::default()
     };
     let written = Table::try_from(&full).unwrap();

@@ -17,6 +17,7 @@ pub struct Process {
     environment: Vec<(String, String)>,
     folder: PathBuf,
     log: PathBuf,
+    input: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -30,6 +31,7 @@ impl Process {
             environment: Vec::new(),
             folder: folder.into(),
             log,
+            input: None,
             child: None,
         }
     }
@@ -48,11 +50,22 @@ impl Process {
         self
     }
 
+    /// Has it read a file as its standard input.
+    #[must_use]
+    pub fn stdin(mut self, file: PathBuf) -> Self {
+        self.input = Some(file);
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).current_dir(&self.folder).env_clear().stdin(Stdio::null());
         command.envs(std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME"));
         command.envs(self.environment.iter().cloned());
+        // A file that is not there is an empty input, as it is without one.
+        if let Some(file) = self.input.as_ref().and_then(|input| File::open(input).ok()) {
+            command.stdin(file);
+        }
         command
     }
 

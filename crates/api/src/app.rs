@@ -23,7 +23,11 @@ use utoipa_actix_web::AppExt;
 
 use crate::http::{self, State};
 use crate::metrics::Calls;
+use crate::notify::addresses::MailKeys;
+use crate::notify::settings::MailSettings;
+use crate::notify::{self, Mailer};
 use crate::outgoing::Outgoing;
+use crate::presence::SideDoor;
 use crate::publish::{Publisher, ZmqPush};
 use crate::retention;
 use crate::store::{DatabaseUrl, Store};
@@ -35,8 +39,6 @@ const SHUTDOWN_SECONDS: u64 = 5;
 const MAX_READERS: usize = 64;
 /// The longest that an address which somebody gave us may take.
 const MAX_OUTGOING_SECONDS: u64 = 30;
-/// How long the push daemon's side door may take.
-const SIDE_DOOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a caller may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any proxy keeps an idle connection to us, so that it never meets one that is being closed.
@@ -109,11 +111,34 @@ impl Api {
         let retries = config.webhooks.retry_seconds.iter().copied().map(Duration::from_secs);
         let webhooks = Worker::new(store.clone(), outgoing.clone(), retries.collect());
         let webhooks_handle = webhooks.handle();
-        let tasks = vec![
+        let side_door = SideDoor::new(config.push_http_url(), link_keys.clone())
+            .context("cannot build the HTTP client")?;
+        // What became of a mail is known for at least as long as it can be answered.
+        let mail_days = config.mail.keep_days.max(config.mail.reply_days);
+        let mut tasks = vec![
             tokio::spawn(publisher.run(stop.clone())),
             tokio::spawn(webhooks.run(stop.clone())),
-            tokio::spawn(retention::run(store.clone(), config.api.event_days, stop.clone())),
+            tokio::spawn(retention::run(
+                store.clone(),
+                config.api.event_days,
+                mail_days,
+                stop.clone(),
+            )),
         ];
+        let mail = MailSettings::read(&config)?.map(Arc::new);
+        if let Some(settings) = &mail {
+            settings.warnings(&config).iter().for_each(|text| tracing::warn!("{text}"));
+            let mailer = Mailer::new(
+                store.clone(),
+                Arc::clone(settings),
+                notify::connect(&config.mail)?,
+                side_door.clone(),
+                &config.api.name,
+                Arc::default(),
+            );
+            tasks.push(tokio::spawn(mailer.clone().gather(stop.clone())));
+            tasks.push(tokio::spawn(mailer.send(stop.clone())));
+        }
         let listen = config.api.listen;
         let state = Arc::new(State {
             store,
@@ -123,11 +148,9 @@ impl Api {
             calls: Calls::default(),
             outgoing,
             webhooks: webhooks_handle,
-            client: reqwest::Client::builder()
-                .timeout(SIDE_DOOR_TIMEOUT)
-                .no_proxy()
-                .build()
-                .context("cannot build the HTTP client")?,
+            side_door,
+            mail,
+            mail_keys: MailKeys::parse(&config.keys.mail)?,
             stopping: stopping.clone(),
             config,
         });

@@ -10,9 +10,11 @@ mod doctor;
 mod http;
 mod init;
 mod metrics;
+mod notify;
 mod outgoing;
 #[cfg(test)]
 mod plans;
+mod presence;
 mod publish;
 mod retention;
 mod store;
@@ -31,6 +33,10 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    if let Some((flags, envelope)) = cli.mail_in() {
+        // The mail server reads the code that it ends with.
+        return actix_web::rt::System::new().block_on(cli::receive_mail(flags, &envelope));
+    }
     // The runtime has ended when the successor starts.
     let done = actix_web::rt::System::new().block_on(cli::run(cli));
     let done = done.and_then(|port| match port {

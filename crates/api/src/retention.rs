@@ -1,4 +1,5 @@
-//! Forgets what is kept for a time only: old events, and first answers to calls with an `Idempotency-Key`.
+//! Forgets what is kept for a time only: old events, first answers to calls with an `Idempotency-Key`, and what became of
+//! mails.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const MAX_DAYS: u32 = 36_500;
 const ANSWERS: TimeDelta = TimeDelta::hours(24);
 
 /// Runs until it is told to stop.
-pub async fn run(store: Store, event_days: u32, stop: CancellationToken) {
+pub async fn run(store: Store, event_days: u32, mail_days: u32, stop: CancellationToken) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -25,17 +26,19 @@ pub async fn run(store: Store, event_days: u32, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        if let Err(error) = forget(&store, event_days).await {
+        if let Err(error) = forget(&store, event_days, mail_days).await {
             tracing::warn!(%error, "cannot forget what is old; trying again later");
         }
     }
 }
 
-async fn forget(store: &Store, event_days: u32) -> Result<(), StoreError> {
+async fn forget(store: &Store, event_days: u32, mail_days: u32) -> Result<(), StoreError> {
     let now = chaffer_shared::time::now().naive_utc();
     let events_before = now - TimeDelta::days(i64::from(event_days.clamp(1, MAX_DAYS)));
     store.write(move |writer| writer.prune_first_answers(now - ANSWERS)).await?;
     while store.write(move |writer| writer.prune_deliveries(events_before, BATCH)).await? > 0 {}
+    let mails_before = now - TimeDelta::days(i64::from(mail_days.clamp(1, MAX_DAYS)));
+    while store.write(move |writer| writer.prune_mails(mails_before, BATCH)).await? > 0 {}
     let mut forgotten = 0;
     loop {
         let batch = store.write(move |writer| writer.prune_events(events_before, BATCH)).await?;

@@ -182,7 +182,34 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
     let presence = buyer.get("/v1/presence?user_ids=seller,rival").await?;
     document.check("get /v1/presence", 200, presence)?;
 
+    // Mails: what they say, who wants them, what became of them.
+    let template = "/v1/mail/templates/customer/new_message/en";
+    let path = "/v1/mail/templates/{audience}/{kind}/{language}";
+    let preferences = "/v1/users/buyer/mail-preferences";
+    let call = "put /v1/users/{id}/mail-preferences";
+    document.send(buyer, call, preferences, json!({"mails": "digest"}), 200).await?;
+    let call = "get /v1/users/{id}/mail-preferences";
+    document.check(call, 200, shop.get(preferences).await?)?;
+    document.check("get /v1/mail/templates", 200, shop.get("/v1/mail/templates").await?)?;
+    document.check(&format!("get {path}"), 200, shop.get(template).await?)?;
+    let mine = json!({"subject": "{{ thread.id }}", "text": "x", "html": "<p>x</p>"});
+    document.send(shop, &format!("put {path}"), template, mine.clone(), 200).await?;
+    let call = format!("post {path}/preview");
+    document.send(shop, &call, &format!("{template}/preview"), json!({}), 200).await?;
+    let reset = shop.send(shop.request(Method::DELETE, template)).await?;
+    document.check(&format!("delete {path}"), 200, reset)?;
+    let german = template.replace("/en", "/de");
+    document.send(shop, &format!("put {path}"), &german, mine, 200).await?;
+    let reset = shop.send(shop.request(Method::DELETE, &german)).await?;
+    document.check(&format!("delete {path}"), 204, reset)?;
+    document.check("get /v1/mails", 200, shop.get("/v1/mails?state=failed&limit=5").await?)?;
+    let retry = shop.send(shop.request(Method::POST, "/v1/mails/1/retry")).await?;
+    document.check("post /v1/mails/{id}/retry", 404, retry)?;
+    let inbound = shop.request(Method::POST, "/v1/mail/inbound").body("From: a@b\r\n\r\nx");
+    document.check("post /v1/mail/inbound", 409, shop.send(inbound).await?)?;
+
     // Refused.
+    let path = format!("/v1/threads/{id}");
     let nobody = cast.stack.anonymous()?;
     document.check("get /v1/unread", 401, nobody.get("/v1/unread").await?)?;
     document.check("get /v1/threads/{id}", 404, cast.outsider.get(&path).await?)?;
@@ -235,6 +262,15 @@ async fn b5_the_examples_of_bodies_are_understood(scene: &Scene) -> Result<()> {
     read["up_to"] = said["id"].clone();
     let call = "post /v1/threads/{id}/read";
     document.send(&anna, call, &format!("{path}/read"), read, 200).await?;
+    let preferences = example("MailPreferences")?;
+    let call = "put /v1/users/{id}/mail-preferences";
+    document.send(shop, call, "/v1/users/7/mail-preferences", preferences, 200).await?;
+    let template = "/v1/mail/templates/customer/new_message/en";
+    let call = "put /v1/mail/templates/{audience}/{kind}/{language}";
+    document.send(shop, call, template, example("MailTemplateInput")?, 200).await?;
+    let call = "post /v1/mail/templates/{audience}/{kind}/{language}/preview";
+    let draft = example("MailTemplateDraft")?;
+    document.send(shop, call, &format!("{template}/preview"), draft, 200).await?;
     let batch = example("UnreadBatch")?;
     document.send(shop, "post /v1/unread/batch", "/v1/unread/batch", batch, 200).await?;
     Ok(())

@@ -39,6 +39,7 @@ mod history;
 mod installation;
 mod keys;
 mod load;
+mod mail;
 mod observability;
 mod operations;
 mod people;

@@ -41,6 +41,15 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         ("put" | "patch" | "get", "/v1/vendors/{id}") => Rule::Backend,
         ("post", "/v1/unread/batch") => Rule::Backend,
         (_, path) if path.starts_with("/v1/webhooks") => Rule::Backend,
+        ("get" | "put", "/v1/users/{id}/mail-preferences") => Rule::Backend,
+        ("get", "/v1/mails" | "/v1/mail/templates") => Rule::Backend,
+        ("post", "/v1/mails/{id}/retry" | "/v1/mail/inbound") => Rule::Backend,
+        ("get" | "put" | "delete", "/v1/mail/templates/{audience}/{kind}/{language}") => {
+            Rule::Backend
+        }
+        ("post", "/v1/mail/templates/{audience}/{kind}/{language}/preview") => Rule::Backend,
+        // Whoever has the link of a mail; a guessed one is nobody's.
+        ("get" | "post", "/v1/mail/unsubscribe/{token}") => Rule::Public,
         ("post", "/v1/threads") => Rule::Own,
         ("get", "/v1/threads" | "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
         ("get", "/v1/threads/{id}") => Rule::Thread,
@@ -273,8 +282,15 @@ async fn walk(
             }
         }
         Rule::Backend => {
-            let path = path.replace("{id}", secret.customer);
+            let path = path
+                .replace("{id}", secret.customer)
+                .replace("{audience}/{kind}/{language}", "customer/new_message/en");
             let body = match path.as_str() {
+                path if path.ends_with("/mail-preferences") => json!({"mails": "none"}),
+                path if path.ends_with("/preview") => json!({}),
+                path if path.starts_with("/v1/mail/templates/") => {
+                    json!({"subject": "Mine", "text": "Mine", "html": "Mine"})
+                }
                 "/v1/unread/batch" => json!({"user_ids": [secret.customer]}),
                 path if path.ends_with("/tokens") => json!({}),
                 path if path.starts_with("/v1/vendors") => crate::cast::vendor("Mine"),

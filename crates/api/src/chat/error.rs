@@ -139,5 +139,14 @@ refusals! {
     ApiKeyNameTaken, Conflict, "api_key_name_taken", "An API key of this name is live already; take another name.";
     ApiKeyNameInvalid, Unprocessable, "api_key_name_invalid", "The name of an API key is 1 to 64 bytes long.";
     ApiKeyNotFound, NotFound, "api_key_not_found", "There is no live API key of that name.";
+    MailNotFound, NotFound, "mail_not_found", "There is no such mail.";
+    MailNotFailed, Conflict, "mail_not_failed", "Only a mail that was given up can be tried again.";
+    MailTemplateNotFound, NotFound, "mail_template_not_found", "There is no such template: it is /v1/mail/templates/{customer or vendor}/{new_thread, new_message or digest}/{language}.";
+    MailLinkInvalid, NotFound, "mail_link_invalid", "This link is not one of ours, or its person is gone.";
+    MailUnreadable, Unprocessable, "mail_unreadable", "This is no mail: send the raw message as the mail server has it (RFC 5322).";
+    MailRepliesOff, Conflict, "mail_replies_off", "Mails cannot be answered here: set mail.smtp_host, mail.reply_address and keys.mail.";
+    ReplyAddressInvalid, NotFound, "reply_address_invalid", "This reply address is not one of ours; write in the shop instead.";
+    ReplyAddressExpired, Gone, "reply_address_expired", "This mail is too old to be answered; write in the shop instead.";
+    ReplySenderMismatch, Forbidden, "reply_sender_mismatch", "An answer must come from the address that the mail went to.";
     CursorExpired, Gone, "cursor_expired", "Events from so long ago are no longer kept: load the threads anew and go on from a call without `after`.";
 }

@@ -102,6 +102,16 @@ impl MessageDraft {
         }
     }
 
+    /// Checks the fields of a message that came another way than over a call.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn validate(&self) -> Result<(), ChatError> {
+        let mut problems = Problems::default();
+        self.check(&mut problems, "");
+        problems.finish()
+    }
+
     /// What distinguishes it from another message under the same `client_id`.
     fn hash(&self, thread: Id) -> String {
         let sent = serde_json::json!([thread, self.text, self.attachment_ids, self.reply_to]);
@@ -124,9 +134,7 @@ pub(crate) fn post(
     let caller = Caller::resolve(writer, credentials)?;
     let author = caller.person()?;
     let seen = rights::see(writer, author, thread)?;
-    let mut problems = Problems::default();
-    draft.check(&mut problems, "");
-    problems.finish()?;
+    draft.validate()?;
     once(writer, &caller, context, key, |writer| append(writer, context, author, seen, draft))
 }
 

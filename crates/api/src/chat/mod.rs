@@ -6,7 +6,7 @@ mod addressing;
 mod caller;
 mod error;
 mod idempotency;
-mod rights;
+pub(crate) mod rights;
 mod validate;
 
 pub mod api_keys;

@@ -1,4 +1,4 @@
-//! `chaffer-api key`: makes, lists, rotates and revokes the four kinds of keys. API keys live in the database, as
+//! `chaffer-api key`: makes, lists, rotates and revokes the five kinds of keys. API keys live in the database, as
 //! hashes; the others in the configuration, where the first of a kind is in use and all of them count.
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Link,
     /// The shop's backend signs with it what its pages say (keys.shop).
     Shop,
+    /// Signs the reply addresses and unsubscribe links in mails (keys.mail).
+    Mail,
 }
 
 #[derive(Subcommand)]
@@ -136,7 +138,9 @@ async fn list(loaded: &Loaded, kind: Option<Kind>, json: bool) -> Result<()> {
             about: format!("made {}", chaffer_shared::time::format(&key.created_at.and_utc())),
         }));
     }
-    for kind in [Kind::Token, Kind::Link, Kind::Shop].into_iter().filter(|kind| wanted(*kind)) {
+    for kind in
+        [Kind::Token, Kind::Link, Kind::Shop, Kind::Mail].into_iter().filter(|kind| wanted(*kind))
+    {
         let origin = loaded.origins.get(kind.setting()).map(ToString::to_string);
         let about = origin.unwrap_or_default();
         all.extend(kind.keys(&loaded.config).iter().enumerate().map(|(place, key)| Listed {
@@ -208,7 +212,7 @@ fn revoke(loaded: &Loaded, kind: Kind, id: Option<&str>) -> Result<()> {
     let ended = kept.remove(place);
     kind.write(loaded, &kept)?;
     let daemons = match kind {
-        Kind::Shop => "chaffer-api",
+        Kind::Shop | Kind::Mail => "chaffer-api",
         _ => "chaffer-api and chaffer-push",
     };
     say(&format!("{} is without the key {}; restart {daemons}", kind.setting(), kind.id(&ended)));
@@ -222,6 +226,7 @@ impl Kind {
             Self::Token => "token",
             Self::Link => "link",
             Self::Shop => "shop",
+            Self::Mail => "mail",
         }
     }
 
@@ -232,6 +237,7 @@ impl Kind {
             Self::Token => "keys.token",
             Self::Link => "keys.link",
             Self::Shop => "keys.shop",
+            Self::Mail => "keys.mail",
         }
     }
 
@@ -241,6 +247,7 @@ impl Kind {
             Self::Token => &config.keys.token,
             Self::Link => &config.keys.link,
             Self::Shop => &config.keys.shop,
+            Self::Mail => &config.keys.mail,
         }
     }
 
@@ -269,6 +276,10 @@ impl Kind {
             Self::Shop => {
                 "restart chaffer-api, give the shop's backend the key above, and then end the older one: \
                  chaffer-api key revoke --kind shop"
+            }
+            Self::Mail => {
+                "restart chaffer-api, and when no older mail can be answered any more (mail.reply_days): \
+                 chaffer-api key revoke --kind mail"
             }
             Self::Token => {
                 "restart chaffer-push, then chaffer-api (SIGUSR2 does it without a pause), and an hour later, when the last token of the older one has \

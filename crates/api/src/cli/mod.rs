@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod key_file;
 mod keys;
+mod mail_in;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -16,8 +17,11 @@ use chaffer_shared::config::{Config, Flags, load};
 use chaffer_shared::telemetry;
 use clap::{Parser, Subcommand};
 
+use crate::notify::inbound::Envelope;
 use crate::store::DatabaseUrl;
 use crate::{app, http, init};
+
+pub use mail_in::run as receive_mail;
 
 /// The API daemon of Chaffer, the chat of a shop.
 #[derive(Parser)]
@@ -50,7 +54,7 @@ enum Command {
         #[command(subcommand)]
         command: config::Command,
     },
-    /// Make, list, rotate and revoke keys of all four kinds; two of a kind can be live at once.
+    /// Make, list, rotate and revoke keys of all five kinds; two of a kind can be live at once.
     Key {
         #[command(subcommand)]
         command: keys::Command,
@@ -75,8 +79,27 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take a mail from the mail server's pipe (standard input) and post it as an answer; ends with the codes of sysexits.h.
+    MailIn {
+        /// The address it was sent to; else from the message's headers.
+        #[arg(long)]
+        recipient: Option<String>,
+        /// The envelope's sender; empty for mails about mails.
+        #[arg(long)]
+        sender: Option<String>,
+    },
     /// Print the OpenAPI document.
     Openapi,
+}
+
+impl Cli {
+    /// What the mail server's pipe says of the mail that it brings, if it is that which calls.
+    #[must_use]
+    pub fn mail_in(&self) -> Option<(&Flags, Envelope)> {
+        let Some(Command::MailIn { recipient, sender }) = &self.command else { return None };
+        let envelope = Envelope { recipient: recipient.clone(), sender: sender.clone() };
+        Some((&self.flags, envelope))
+    }
 }
 
 /// Does what the command line asks for. Returns the open port of a server that is to have a successor.
@@ -110,6 +133,8 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
         Command::Backup { path } => backup::back_up(&database(&flags)?, &path)?,
         Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force)?,
         Command::Doctor { json } => doctor::run(&flags, json).await?,
+        // Has a code of its own to end with: `receive_mail`.
+        Command::MailIn { .. } => {}
         Command::Openapi => {
             say(&http::document().to_pretty_json()?);
         }

@@ -151,27 +151,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-        let announced = request
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        let mut payload = payload.take();
+        let reading = read(request, payload.take(), MAX_BODY_BYTES);
         Box::pin(async move {
-            if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
-                return Err(too_large());
-            }
-            let mut bytes = actix_web::web::BytesMut::new();
-            let deadline = Instant::now() + BODY_TIMEOUT;
-            while let Some(chunk) =
-                timeout_at(deadline, payload.next()).await.map_err(|_| too_slow())?
-            {
-                let chunk = chunk.map_err(|error| malformed(&error.to_string()))?;
-                if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-                    return Err(too_large());
-                }
-                bytes.extend_from_slice(&chunk);
-            }
-            let bytes = bytes.freeze();
+            let bytes = reading.await?;
             let is_json = content_type.as_ref().is_some_and(|value| {
                 let essence = value.to_str().unwrap_or_default().split(';').next();
                 essence.unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
@@ -191,6 +173,48 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     }
 }
 
+/// Reads a body of up to so many bytes.
+pub(super) fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+) -> impl Future<Output = Result<Bytes, Problem>> + use<> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    async move {
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large(limit));
+        }
+        let mut bytes = actix_web::web::BytesMut::new();
+        let deadline = Instant::now() + BODY_TIMEOUT;
+        while let Some(chunk) =
+            timeout_at(deadline, payload.next()).await.map_err(|_| too_slow())?
+        {
+            let chunk = chunk.map_err(|error| malformed(&error.to_string()))?;
+            if bytes.len() + chunk.len() > limit {
+                return Err(too_large(limit));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+/// A body of any kind, of up to so many bytes.
+pub(super) struct RawBody<const LIMIT: usize>(pub(super) Bytes);
+
+impl<const LIMIT: usize> FromRequest for RawBody<LIMIT> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let reading = read(request, payload.take(), LIMIT);
+        Box::pin(async move { reading.await.map(Self) })
+    }
+}
+
 fn too_slow() -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
@@ -199,11 +223,11 @@ fn too_slow() -> Problem {
     )
 }
 
-fn too_large() -> Problem {
+fn too_large(limit: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too_large",
-        format!("The body must not be longer than {MAX_BODY_BYTES} bytes."),
+        format!("The body must not be longer than {limit} bytes."),
     )
 }
 

@@ -7,6 +7,7 @@ mod events;
 mod extract;
 mod health;
 mod internal;
+mod mail;
 mod messages;
 mod metrics;
 mod middleware;
@@ -29,7 +30,10 @@ use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::metrics::Calls;
+use crate::notify::addresses::MailKeys;
+use crate::notify::settings::MailSettings;
 use crate::outgoing::Outgoing;
+use crate::presence::SideDoor;
 use crate::publish::PublisherHandle;
 use crate::store::Store;
 use crate::webhooks::WebhooksHandle;
@@ -52,11 +56,15 @@ pub struct State {
     /// The calls so far.
     pub calls: Calls,
     /// Asks the push daemon's side door.
-    pub client: reqwest::Client,
+    pub side_door: SideDoor,
     /// Goes to addresses that somebody gave us.
     pub outgoing: Outgoing,
     /// Wakes what delivers webhooks.
     pub webhooks: WebhooksHandle,
+    /// The settings of the mails, when any are sent.
+    pub mail: Option<Arc<MailSettings>>,
+    /// Knows the links in mails.
+    pub mail_keys: MailKeys,
     /// Ends the long polls when the server stops.
     pub stopping: CancellationToken,
 }
@@ -95,6 +103,18 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(webhooks::get_delivery)
         .service(webhooks::replay_delivery)
         .service(webhooks::replay_failed)
+        .service(mail::list_mails)
+        .service(mail::retry_mail)
+        .service(mail::get_preferences)
+        .service(mail::put_preferences)
+        .service(mail::list_templates)
+        .service(mail::get_template)
+        .service(mail::put_template)
+        .service(mail::reset_template)
+        .service(mail::preview_template)
+        .service(mail::unsubscribe_page)
+        .service(mail::unsubscribe)
+        .service(mail::receive_mail)
         .service(health::healthz)
         .service(health::readyz)
         .service(metrics::metrics)

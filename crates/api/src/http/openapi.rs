@@ -306,10 +306,15 @@ mod tests {
                 let Some(operation) = item.get(method) else { continue };
                 // It says so by what may be wrong with a body.
                 let takes_one = operation["responses"].get("415").is_some();
+                let content = operation["requestBody"].get("content");
+                if content.is_some_and(|it| it.get("application/json").is_none()) {
+                    continue;
+                }
                 assert_eq!(operation.get("requestBody").is_some(), takes_one, "{method} {path}");
                 let body = &operation["requestBody"];
                 if !takes_one {
-                    assert_eq!(path, "/v1/threads/{id}/typing");
+                    let without = ["/v1/threads/{id}/typing", "/v1/mails/{id}/retry"];
+                    assert!(without.contains(&path.as_str()), "{path}");
                     continue;
                 }
                 let schema = body["content"]["application/json"]["schema"]["$ref"].as_str();
@@ -323,6 +328,9 @@ mod tests {
         }
         bodies.sort();
         let known = [
+            "MailPreferences",
+            "MailTemplateDraft",
+            "MailTemplateInput",
             "MessageDraft",
             "ReadUpTo",
             "ThreadStart",

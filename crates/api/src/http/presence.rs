@@ -3,7 +3,7 @@
 use actix_web::get;
 use actix_web::http::StatusCode;
 use actix_web::web::Json;
-use chaffer_shared::health::{Presence, UserPresence};
+use chaffer_shared::health::UserPresence;
 use chaffer_shared::token::{Grant, MAX_TTL_SECONDS};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -90,23 +90,12 @@ pub(super) async fn get_presence(
 }
 
 async fn ask(state: &State, users: &[String]) -> Result<Vec<UserPresence>, Problem> {
-    let unavailable = |error: reqwest::Error| {
+    state.side_door.presence(users).await.map_err(|error| {
         tracing::warn!(error = %error.without_url(), "the push daemon does not tell who is there");
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "presence_unavailable",
             "The push daemon cannot be asked at the moment; try again.",
         )
-    };
-    let mut request = state
-        .client
-        .get(format!("{}/presence", state.config.push_http_url()))
-        // One parameter each: an id may hold a comma.
-        .query(&users.iter().map(|id| ("user_id", id)).collect::<Vec<_>>());
-    if let Some(bearer) = state.link_keys.internal_bearer() {
-        request = request.bearer_auth(bearer);
-    }
-    let answer = request.send().await.and_then(reqwest::Response::error_for_status);
-    let presence: Presence = answer.map_err(unavailable)?.json().await.map_err(unavailable)?;
-    Ok(presence.users)
+    })
 }

@@ -21,7 +21,8 @@ impl Writer<'_> {
     /// Notes the last event that a consumer has dealt with.
     pub(crate) fn set_consumer(&mut self, name: &str, event: EventId) -> Result<(), StoreError> {
         let row = consumers::table.find(name);
-        let there = diesel::update(row).set(consumers::event_id.eq(event)).execute(self.database)?;
+        let there =
+            diesel::update(row).set(consumers::event_id.eq(event)).execute(self.database)?;
         // MySQL counts the rows that changed, not those that were found.
         if there == 0 && self.consumer(name)?.is_none() {
             diesel::insert_into(consumers::table)

@@ -125,7 +125,11 @@ impl Reader<'_> {
             Some(thread) => query.filter(mails::thread_id.eq(thread)),
             None => query.filter(mails::thread_id.is_null()),
         };
-        Ok(query.order(mails::id.desc()).select(Mail::as_select()).first(self.database).optional()?)
+        Ok(query
+            .order(mails::id.desc())
+            .select(Mail::as_select())
+            .first(self.database)
+            .optional()?)
     }
 
     /// Mails whose time has come, the oldest first; also those that were being sent and are taken for lost.
@@ -174,11 +178,6 @@ impl Reader<'_> {
             .limit(limit)
             .select(Mail::as_select())
             .load(self.database)?)
-    }
-
-    /// How many mails are in that state.
-    pub(crate) fn count_mails(&mut self, state: MailState) -> Result<i64, StoreError> {
-        Ok(mails::table.filter(mails::state.eq(state)).count().get_result(self.database)?)
     }
 }
 

@@ -1,0 +1,265 @@
+//! Answers by mail: a raw message from the mail server's pipe becomes a message in the thread that its reply address was
+//! signed for. Nobody else's answer, no automatic answer and none of our own mails does.
+
+use mail_parser::{HeaderValue, Message, MessageParser, MimeHeaders};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::addresses::{ReplyTag, is_own_message_id};
+use super::quoting;
+use super::settings::MailSettings;
+use super::smtp::OWN_HEADER;
+use crate::chat::messages::{self, MessageDraft};
+use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, rights};
+use crate::store::{Id, Reader, Writer};
+
+/// The longest mail that is taken, in bytes. What is attached is not looked at.
+pub const MAX_MAIL_BYTES: usize = 20 << 20;
+
+/// What the mail server says of a message besides its bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Envelope {
+    /// To which address it was sent.
+    pub recipient: Option<String>,
+    /// Who gets it back when it cannot be delivered; empty for mails about mails (RFC 5321, section 4.5.5).
+    pub sender: Option<String>,
+}
+
+/// A raw message, taken apart. Knows nothing of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// The tag of its reply address, if it has one.
+    tag: Option<ReplyTag>,
+    /// Who says to have written it; none unless it is exactly one.
+    from: Option<String>,
+    /// Why it is no person's answer.
+    automatic: Option<&'static str>,
+    /// What was written, without what was quoted.
+    text: String,
+    /// Once for each mail, however often the mail server brings it.
+    client_id: String,
+}
+
+/// What became of a message from the mail server.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(example = json!({"outcome": "posted", "reason": null, "thread_id": 12, "message_id": 43}))]
+pub struct InboundView {
+    /// `posted`, or `ignored` for what no person wrote.
+    #[schema(example = "posted")]
+    pub outcome: &'static str,
+    /// Why it was ignored.
+    #[schema(required = true)]
+    pub reason: Option<&'static str>,
+    /// The thread it was posted into.
+    #[schema(value_type = Option<i64>, required = true)]
+    pub thread_id: Option<Id>,
+    /// The message it became.
+    #[schema(value_type = Option<i64>, required = true)]
+    pub message_id: Option<Id>,
+}
+
+impl Inbound {
+    /// Takes a raw message apart.
+    ///
+    /// # Errors
+    /// [`Refusal::MailUnreadable`] when it is none, or [`Refusal::MailRepliesOff`].
+    pub fn parse(
+        raw: &[u8],
+        envelope: &Envelope,
+        settings: Option<&MailSettings>,
+    ) -> Result<Self, ChatError> {
+        let reply_address = settings.and_then(|settings| settings.reply_address.as_ref());
+        let reply_address = reply_address.ok_or(Refusal::MailRepliesOff)?;
+        if raw.len() > MAX_MAIL_BYTES {
+            return Err(Refusal::MailUnreadable.into());
+        }
+        let message = MessageParser::default().parse(raw).ok_or(Refusal::MailUnreadable)?;
+        if message.headers().is_empty() {
+            return Err(Refusal::MailUnreadable.into());
+        }
+        let from = message.from().and_then(|from| {
+            let mut all = from.iter();
+            let first = all.next()?.address.as_deref()?.to_owned();
+            all.next().is_none().then_some(first)
+        });
+        let known = message.message_id().map_or_else(
+            // Without an id the whole is one; the mail server's own headers on top may differ.
+            || format!("{:?}{:?}{:?}", from, message.date(), message.body_text(0)),
+            str::to_owned,
+        );
+        Ok(Self {
+            tag: recipients(&message, envelope)
+                .iter()
+                .find_map(|address| tag_of(address, reply_address)),
+            automatic: automatic(&message, envelope, from.as_deref()),
+            from,
+            text: own_text(&message),
+            client_id: format!("mail-{}", hex::encode(Sha256::digest(known))),
+        })
+    }
+}
+
+/// The addresses that it may have been sent to: the envelope's alone where it is known.
+fn recipients(message: &Message<'_>, envelope: &Envelope) -> Vec<String> {
+    if let Some(recipient) = envelope.recipient.as_ref().filter(|text| !text.is_empty()) {
+        return vec![recipient.clone()];
+    }
+    let mut all: Vec<String> = Vec::new();
+    for header in ["X-Original-To", "Delivered-To", "Envelope-To"] {
+        for value in message.header_values(header) {
+            all.extend(value.as_text().map(str::to_owned));
+            all.extend(
+                value
+                    .as_address()
+                    .into_iter()
+                    .flat_map(|it| it.iter())
+                    .filter_map(|it| it.address.as_deref().map(str::to_owned)),
+            );
+        }
+    }
+    for addresses in message.to().into_iter().chain(message.cc()) {
+        all.extend(addresses.iter().filter_map(|it| it.address.as_deref().map(str::to_owned)));
+    }
+    all
+}
+
+/// The tag between `+` and `@` of an address of ours.
+fn tag_of(address: &str, (user, host): &(String, String)) -> Option<ReplyTag> {
+    let address = address.trim().trim_start_matches('<').trim_end_matches('>');
+    let (local, domain) = address.rsplit_once('@')?;
+    let (name, tag) = local.split_once('+')?;
+    let is_ours = domain.eq_ignore_ascii_case(host) && name.eq_ignore_ascii_case(user);
+    ReplyTag::parse(tag).filter(|_| is_ours)
+}
+
+/// Why a message is no person's answer (RFC 3834, section 2, and what programs did before it).
+fn automatic(
+    message: &Message<'_>,
+    envelope: &Envelope,
+    from: Option<&str>,
+) -> Option<&'static str> {
+    let text = |name: &str| {
+        let value = message.header_raw(name).map(|text| text.trim().to_lowercase());
+        value.map(|text| text.split(';').next().unwrap_or_default().trim().to_owned())
+    };
+    let has = |name: &str| message.header_raw(name).is_some();
+    let listed = |value: &HeaderValue<'_>| match value {
+        HeaderValue::Text(id) => is_own_message_id(id),
+        _ => false,
+    };
+    if has(OWN_HEADER) || message.header("Message-ID").is_some_and(listed) {
+        return Some("own_mail");
+    }
+    if envelope.sender.as_ref().is_some_and(|it| matches!(it.trim(), "" | "<>" | "MAILER-DAEMON"))
+        || text("Return-Path").is_some_and(|path| path == "<>")
+    {
+        return Some("empty_return_path");
+    }
+    if text("Auto-Submitted").is_some_and(|value| value != "no") {
+        return Some("auto_submitted");
+    }
+    let precedences = ["bulk", "junk", "list", "auto_reply", "auto-reply"];
+    if text("Precedence").is_some_and(|value| precedences.contains(&value.as_str())) {
+        return Some("precedence");
+    }
+    if ["List-Id", "List-Unsubscribe", "List-Post"].iter().any(|name| has(name)) {
+        return Some("list");
+    }
+    let marks = [
+        "X-Autoreply",
+        "X-Autorespond",
+        "X-Auto-Reply",
+        "X-AutoReply-From",
+        "X-Mail-Autoreply",
+        "X-Loop",
+    ];
+    if marks.iter().any(|name| has(name)) {
+        return Some("auto_reply");
+    }
+    let is_report = message.content_type().is_some_and(|kind| {
+        kind.ctype().eq_ignore_ascii_case("multipart")
+            && kind.subtype().is_some_and(|it| it.eq_ignore_ascii_case("report"))
+    });
+    let robots = ["mailer-daemon", "postmaster", "noreply", "no-reply"];
+    let robot = from
+        .and_then(|from| from.split('@').next())
+        .is_some_and(|name| robots.contains(&name.to_lowercase().as_str()));
+    (is_report || robot).then_some("report")
+}
+
+/// What the person wrote, from the plain text or else the HTML.
+fn own_text(message: &Message<'_>) -> String {
+    let has_plain = message.text_bodies().any(|part| part.is_text() && !part.is_text_html());
+    let text = if has_plain {
+        message.body_text(0).map(|text| quoting::unquoted(&text))
+    } else {
+        message.body_html(0).map(|html| quoting::unquoted_html(&html))
+    };
+    text.unwrap_or_default().replace('\0', "")
+}
+
+/// Refuses all but the shop's backend, whose mail server brings the answers.
+///
+/// # Errors
+/// Why the caller may not.
+pub(crate) fn require_caller(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+) -> Result<(), ChatError> {
+    Caller::resolve(reader, credentials)?.require_backend()
+}
+
+/// Posts an answer into the thread that its address was signed for, as the person it was signed for.
+///
+/// # Errors
+/// Why it cannot be posted; the mail server tells its sender.
+pub(crate) fn post(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    settings: Option<&MailSettings>,
+    inbound: &Inbound,
+) -> Result<InboundView, ChatError> {
+    let settings = settings.ok_or(Refusal::MailRepliesOff)?;
+    if let Some(reason) = inbound.automatic {
+        tracing::info!(reason, "ignored an automatic mail");
+        return Ok(InboundView {
+            outcome: "ignored",
+            reason: Some(reason),
+            thread_id: None,
+            message_id: None,
+        });
+    }
+    let tag = inbound.tag.as_ref().ok_or(Refusal::ReplyAddressInvalid)?;
+    let mail = writer.mail(tag.mail)?.ok_or(Refusal::ReplyAddressInvalid)?;
+    if !settings.keys.verifies_reply(tag, &mail) {
+        return Err(Refusal::ReplyAddressInvalid.into());
+    }
+    if tag.has_expired(context.now) {
+        return Err(Refusal::ReplyAddressExpired.into());
+    }
+    let thread = mail.thread_id.ok_or(Refusal::ReplyAddressInvalid)?;
+    let author = writer.user(&mail.user_id)?.ok_or(Refusal::ReplyAddressInvalid)?;
+    let is_theirs = match (&author.email, &inbound.from) {
+        (Some(own), Some(from)) => own.to_lowercase() == from.to_lowercase(),
+        _ => false,
+    };
+    if !is_theirs {
+        return Err(Refusal::ReplySenderMismatch.into());
+    }
+    let seen = rights::see(writer, &author, thread)?;
+    let draft = MessageDraft {
+        text: inbound.text.clone(),
+        attachment_ids: Vec::new(),
+        reply_to: None,
+        client_id: Some(inbound.client_id.clone()),
+    };
+    draft.validate()?;
+    let (message, _) = messages::append(writer, context, &author, seen, &draft)?;
+    Ok(InboundView {
+        outcome: "posted",
+        reason: None,
+        thread_id: Some(thread),
+        message_id: Some(message.id),
+    })
+}

@@ -1,0 +1,169 @@
+//! The settings of the mails, read once and held together.
+
+use chaffer_shared::config::{Config, SmtpTls};
+use chrono::TimeDelta;
+use lettre::message::Mailbox;
+
+use super::addresses::MailKeys;
+use crate::store::{Audience, Id};
+
+/// What stands in the addresses of pages for the number of the thread.
+const THREAD: &str = "{thread_id}";
+
+/// The settings of the mails.
+#[derive(Debug, Clone)]
+pub struct MailSettings {
+    /// The sender.
+    pub from: Mailbox,
+    /// The shop's name.
+    pub shop_name: String,
+    /// The language of people without a locale.
+    pub language: String,
+    /// The address that answers go to: before and after the `@`.
+    pub reply_address: Option<(String, String)>,
+    /// How long a mail can be answered.
+    pub reply_days: u32,
+    /// How long messages are gathered.
+    pub gather: TimeDelta,
+    /// How long a digest gathers.
+    pub digest: TimeDelta,
+    /// How long to wait before the second attempt.
+    pub retry: TimeDelta,
+    /// After how many attempts a mail is given up.
+    pub max_attempts: i32,
+    /// How many mails are sent at the same time.
+    pub connections: usize,
+    /// The keys behind reply addresses and unsubscribe links.
+    pub keys: MailKeys,
+    public_url: Option<String>,
+    customer_url: Option<String>,
+    vendor_url: Option<String>,
+}
+
+/// Why the settings of the mails cannot be meant.
+#[derive(Debug, thiserror::Error)]
+pub enum MailSettingsError {
+    /// One of them.
+    #[error("{setting}: `{value}` {problem}")]
+    Value {
+        /// Which one.
+        setting: &'static str,
+        /// What it is.
+        value: String,
+        /// What it must be.
+        problem: &'static str,
+    },
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] super::addresses::InvalidMailKey),
+}
+
+impl MailSettings {
+    /// Reads the settings; `None` when no SMTP server is set, so that no mail is sent.
+    ///
+    /// # Errors
+    /// Which setting cannot be meant.
+    pub fn read(config: &Config) -> Result<Option<Self>, MailSettingsError> {
+        let mail = &config.mail;
+        let keys = MailKeys::parse(&config.keys.mail)?;
+        if mail.smtp_host.is_empty() {
+            return Ok(None);
+        }
+        let wrong = |setting, value: &str, problem| MailSettingsError::Value {
+            setting,
+            value: value.to_owned(),
+            problem,
+        };
+        let from: Mailbox = mail.from.parse().map_err(|_| {
+            wrong(
+                "mail.from",
+                &mail.from,
+                "is no sender; write it as Kiln Shop <chat@shop.example>",
+            )
+        })?;
+        let reply_address = match mail.reply_address.as_str() {
+            "" => None,
+            text => {
+                let address: lettre::Address = text.parse().map_err(|_| {
+                    wrong(
+                        "mail.reply_address",
+                        text,
+                        "is no address; write it as reply@shop.example",
+                    )
+                })?;
+                Some((address.user().to_owned(), address.domain().to_owned()))
+            }
+        };
+        let page = |setting, text: &str| match text {
+            "" => Ok(None),
+            text if is_url(text) => Ok(Some(text.trim_end_matches('/').to_owned())),
+            text => Err(wrong(setting, text, "is no http or https URL")),
+        };
+        let seconds = |seconds: u32| TimeDelta::seconds(i64::from(seconds));
+        let shop_name = Some(mail.shop_name.clone()).filter(|name| !name.trim().is_empty());
+        Ok(Some(Self {
+            shop_name: shop_name
+                .or_else(|| from.name.clone())
+                .unwrap_or_else(|| from.email.domain().to_owned()),
+            language: mail.language.clone(),
+            reply_address,
+            reply_days: mail.reply_days.clamp(1, 3650),
+            gather: seconds(mail.gather_seconds),
+            digest: TimeDelta::hours(i64::from(mail.digest_hours)),
+            retry: seconds(mail.retry_seconds),
+            max_attempts: i32::try_from(mail.max_attempts.clamp(1, 1000)).unwrap_or(1),
+            connections: usize::try_from(mail.connections.clamp(1, 100)).unwrap_or(1),
+            keys,
+            public_url: page("mail.public_url", &mail.public_url)?,
+            customer_url: page("mail.customer_url", &mail.customer_url)?,
+            vendor_url: page("mail.vendor_url", &mail.vendor_url)?,
+            from,
+        }))
+    }
+
+    /// What is set, and yet lacks something.
+    #[must_use]
+    pub fn warnings(&self, config: &Config) -> Vec<&'static str> {
+        let mail = &config.mail;
+        let has_password = !mail.smtp_user.is_empty() && mail.smtp_tls == SmtpTls::None;
+        let cases = [
+            (
+                self.keys.is_empty(),
+                "keys.mail is empty: mails cannot be answered, nor unsubscribed from with a click",
+            ),
+            (
+                self.public_url.is_none(),
+                "mail.public_url is not set: mails have no link to unsubscribe",
+            ),
+            (
+                has_password,
+                "mail.smtp_tls is none: the password for the SMTP server travels in clear",
+            ),
+        ];
+        cases.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    }
+
+    /// The page on which a thread is read.
+    #[must_use]
+    pub fn thread_url(&self, audience: Audience, thread: Id) -> Option<String> {
+        let page = match audience {
+            Audience::Customer => &self.customer_url,
+            Audience::Vendor => &self.vendor_url,
+        };
+        Some(page.as_ref()?.replace(THREAD, &thread.to_string()))
+    }
+
+    /// Where a person chooses which mails come.
+    #[must_use]
+    pub fn unsubscribe_url(&self, user: &str) -> Option<String> {
+        let base = self.public_url.as_ref()?;
+        Some(format!("{base}/v1/mail/unsubscribe/{}", self.keys.unsubscribe_token(user)?))
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    let text = text.replace(THREAD, "1");
+    url::Url::parse(&text)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+}

@@ -1,0 +1,526 @@
+//! E-mails (R4, R6, R12, B11): a real SMTP server receives them, and answers come back.
+
+use anyhow::{Context, Result, ensure};
+use chaffer_tests::{Api, MailServer, PATIENCE, Process, Scene, Setup, eventually, until};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cast::{Cast, id_of, product, texts};
+
+stories!(
+    r4_r6_people_get_mails_of_new_threads_and_messages,
+    b11_messages_are_gathered_and_skipped_when_read,
+    b11_each_person_chooses_and_one_click_unsubscribes,
+    r12_templates_are_edited_checked_previewed_and_reset,
+    b1_no_mail_is_lost_when_daemons_and_servers_die,
+    b11_a_mail_that_is_given_up_is_seen_and_tried_again,
+    b11_an_answer_by_mail_goes_into_the_thread,
+    b11_answers_come_through_the_mail_servers_pipe,
+);
+
+const BUYER: &str = "bea@example.com";
+const SELLER: &str = "seller@example.com";
+
+/// A shop with a mail server; buyer and seller have addresses.
+struct Mailing {
+    cast: Cast,
+    server: MailServer,
+}
+
+impl Mailing {
+    async fn new(scene: &Scene) -> Result<Self> {
+        Self::with(scene, |setup| setup).await
+    }
+
+    async fn with(scene: &Scene, set: impl FnOnce(Setup) -> Setup) -> Result<Self> {
+        let server = MailServer::start(scene).await?;
+        let setup = set(server.configure(Setup::new(scene)?));
+        let cast = Cast::with(scene, setup).await?;
+        for (id, email) in [("buyer", BUYER), ("seller", SELLER)] {
+            let path = format!("/v1/users/{id}");
+            cast.shop.patch(&path, json!({"email": email})).await?.expect(200)?;
+        }
+        Ok(Self { cast, server })
+    }
+
+    /// A thread of the buyer's with a first message.
+    async fn thread(&self, product_id: &str, text: &str) -> Result<i64> {
+        let body = json!({
+            "subject": product(product_id), "vendor_id": "v1", "message": {"text": text}
+        });
+        id_of(&self.cast.shop.acting("buyer").post("/v1/threads", body).await?.expect(201)?)
+    }
+
+    /// What became of the mails, the newest first.
+    async fn queue(&self, query: &str) -> Result<Vec<Value>> {
+        let page = self.cast.shop.get(&format!("/v1/mails{query}")).await?.expect(200)?;
+        Ok(page["mails"].as_array().context("no mails")?.clone())
+    }
+
+    /// Waits until the newest mail of a query is in a state.
+    async fn state(&self, query: &str, state: &str) -> Result<Value> {
+        eventually(&format!("a mail is {state}"), PATIENCE, async || {
+            let mails = self.queue(query).await?;
+            let last = mails.first().context("no mail")?;
+            ensure!(last["state"] == state, "{last}");
+            Ok(Some(last.clone()))
+        })
+        .await
+    }
+
+    /// Waits until all that was written so far has been looked at for mails: those of somebody else, who writes last,
+    /// come after the others.
+    async fn settle(&self, marker: &str) -> Result<()> {
+        let email = json!({"email": format!("{marker}@example.com")});
+        self.cast.shop.patch("/v1/users/rival", email).await?.expect(200)?;
+        let body = json!({"subject": {"type": "vendor", "id": "v2"}, "message": {"text": marker}});
+        let started = self.cast.shop.acting("outsider").post("/v1/threads", body).await?;
+        let thread = id_of(&started.body)?;
+        let query = format!("?user_id=rival&thread_id={thread}");
+        until("the marker is queued", async || Ok(!self.queue(&query).await?.is_empty())).await
+    }
+
+    /// Has what is waiting be due now.
+    async fn hurry(&self) -> Result<()> {
+        let sql = "UPDATE mails SET due_at = created_at WHERE state = 'waiting'";
+        self.cast.stack.database.query(sql).await.map(drop)
+    }
+
+    async fn inbound(&self, query: &str, raw: &str) -> Result<chaffer_tests::Answer> {
+        let shop = &self.cast.shop;
+        let call = shop.request(Method::POST, &format!("/v1/mail/inbound{query}"));
+        shop.send(call.header("Content-Type", "message/rfc822").body(raw.to_owned())).await
+    }
+
+    async fn history(&self, thread: i64) -> Result<Value> {
+        let path = format!("/v1/threads/{thread}/messages");
+        Ok(self.cast.buyer.get(&path).await?.expect(200)?["messages"].clone())
+    }
+}
+
+fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
+    mail["headers"][name].as_str().unwrap_or_default()
+}
+
+/// An answer as a mail program writes it.
+fn answer(mail: &Value, from: &str, id: &str, text: &str) -> String {
+    let quoted = mail["text"].as_str().unwrap_or_default().replace('\n', "\r\n> ");
+    format!(
+        "From: Somebody <{from}>\r\nTo: {}\r\nSubject: Re: {}\r\nMessage-ID: <{id}@example.com>\r\n\
+         MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+         {text}\r\n\r\nOn Mon, 2 Mar 2026 at 10:00, Kiln Shop <chat@shop.example> wrote:\r\n> {quoted}\r\n",
+        header(mail, "reply-to"),
+        "x"
+    )
+}
+
+async fn r4_r6_people_get_mails_of_new_threads_and_messages(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::new(scene).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let colleague = json!({"role": "vendor_admin", "name": "Олег", "vendor_id": "v1",
+        "email": "oleg@example.com", "locale": "ru-RU"});
+    cast.shop.user("oleg", colleague).await?;
+    let subject = json!({"type": "product", "id": "p1", "title": "Кружка «Анна» & <Co>",
+        "url": "https://shop.example/p/1"});
+    let body = json!({"subject": subject, "vendor_id": "v1",
+        "message": {"text": "<b>Синяя</b>?\nOr & green?"}});
+    let thread = cast.shop.acting("buyer").post("/v1/threads", body).await?.expect(201)?;
+    let thread = id_of(&thread)?;
+
+    let mail = server.wait_for(SELLER, 1).await?;
+    assert_eq!(mail["tls"], true);
+    assert_eq!(mail["user"], "chaffer");
+    assert_eq!(mail["sender"], "chat@shop.example");
+    assert_eq!(mail["content_type"], "multipart/alternative");
+    assert_eq!(mail["defects"], json!([]));
+    let subject = format!("New question from Bea Buyer: Кружка «Анна» & <Co> [#{thread}]");
+    assert_eq!(header(&mail, "subject"), subject);
+    ensure!(mail["raw"].as_str().is_some_and(str::is_ascii), "bytes beyond ASCII: {mail}");
+    assert_eq!(header(&mail, "from"), "Kiln Shop <chat@shop.example>");
+    assert_eq!(header(&mail, "to"), "An admin <seller@example.com>");
+    assert_eq!(header(&mail, "auto-submitted"), "auto-generated");
+    assert_eq!(header(&mail, "list-unsubscribe-post"), "List-Unsubscribe=One-Click");
+    let reference = format!("<chaffer.thread.{thread}@shop.example>");
+    assert_eq!(header(&mail, "references"), reference);
+    ensure!(header(&mail, "reply-to").contains("<reply+"), "{mail}");
+    let (text, html) =
+        (mail["text"].as_str().context("text")?, mail["html"].as_str().context("html")?);
+    ensure!(text.contains("<b>Синяя</b>?\nOr & green?"), "{text}");
+    ensure!(text.contains(&format!("https://shop.example/vendor/messages/{thread}")), "{text}");
+    ensure!(html.contains("&lt;b&gt;Синяя&lt;"), "{html}");
+    ensure!(html.contains("<br>\nOr &amp; green?") && !html.contains("<b>Синяя"), "{html}");
+
+    // In each person's language; and the author gets none.
+    let russian = server.wait_for("oleg@example.com", 1).await?;
+    ensure!(
+        header(&russian, "subject").starts_with("Новый вопрос от Bea Buyer: Кружка"),
+        "{russian}"
+    );
+    assert_eq!(header(&russian, "to"), "Олег <oleg@example.com>");
+    ensure!(russian["html"].as_str().is_some_and(|it| it.contains("Прочитать и ответить")));
+    assert!(server.mails_to(BUYER)?.is_empty());
+
+    // The other way round, once until it is read again; the vendor's own people hear nothing of it.
+    let said = cast.seller.say(thread, "Синяя").await?;
+    let mail = server.wait_for(BUYER, 1).await?;
+    ensure!(header(&mail, "subject").starts_with("New message from An admin: Кружка"), "{mail}");
+    assert_eq!(header(&mail, "references"), reference);
+    ensure!(
+        mail["text"].as_str().is_some_and(|it| it.contains("An admin of Vendor One")),
+        "{mail}"
+    );
+    cast.seller.say(thread, "And large").await?;
+    mailing.settle("one").await?;
+    assert_eq!(mailing.queue(&format!("?user_id=buyer&thread_id={thread}")).await?.len(), 1);
+    let read = format!("/v1/threads/{thread}/read");
+    cast.buyer.post(&read, json!({"up_to": id_of(&said)? + 1})).await?.expect(200)?;
+    cast.seller.say(thread, "And heavy").await?;
+    let mail = server.wait_for(BUYER, 2).await?;
+    let text = mail["text"].as_str().unwrap_or_default();
+    ensure!(text.contains("And heavy") && !text.contains("And large"), "{text}");
+    assert_eq!(server.mails_to(SELLER)?.len(), 1);
+    Ok(())
+}
+
+async fn b11_messages_are_gathered_and_skipped_when_read(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::with(scene, |setup| setup.set("mail.gather_seconds", 3600)).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let thread = mailing.thread("p1", "first").await?;
+    for text in ["second", "third"] {
+        cast.buyer.say(thread, text).await?;
+    }
+    mailing.settle("gathered").await?;
+    let waiting = mailing.queue("?user_id=seller").await?;
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!(waiting[0]["state"], "waiting");
+    assert_eq!(waiting[0]["kind"], "new_thread");
+    mailing.hurry().await?;
+    let mail = server.wait_for(SELLER, 1).await?;
+    let text = mail["text"].as_str().unwrap_or_default();
+    for word in ["first", "second", "third"] {
+        ensure!(text.contains(word), "{text}");
+    }
+
+    // What was read in time needs no mail.
+    let said = cast.seller.say(thread, "an answer").await?;
+    mailing.settle("answered").await?;
+    mailing.state("?user_id=buyer", "waiting").await?;
+    let read = format!("/v1/threads/{thread}/read");
+    cast.buyer.post(&read, json!({"up_to": id_of(&said)?})).await?.expect(200)?;
+    mailing.hurry().await?;
+    let skipped = mailing.state("?user_id=buyer", "skipped").await?;
+    assert_eq!(skipped["reason"], "read");
+
+    // Nor does what was answered.
+    cast.seller.say(thread, "another").await?;
+    mailing.state("?user_id=buyer", "waiting").await?;
+    cast.buyer.say(thread, "I saw it").await?;
+    assert_eq!(mailing.state("?user_id=buyer", "skipped").await?["reason"], "answered");
+    // The answer is news to the seller, who wrote since the last mail.
+    assert_eq!(mailing.state("?user_id=seller", "waiting").await?["kind"], "new_message");
+    assert!(server.mails_to(BUYER)?.is_empty());
+    Ok(())
+}
+
+async fn b11_each_person_chooses_and_one_click_unsubscribes(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::with(scene, |setup| setup.set("mail.digest_hours", 0)).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let preferences = "/v1/users/buyer/mail-preferences";
+    assert_eq!(cast.buyer.get(preferences).await?.expect(200)?, json!({"mails": "all"}));
+    cast.outsider.get(preferences).await?.refused(403, "backend_only")?;
+    let wrong = cast.buyer.put(preferences, json!({"mails": "often"})).await?;
+    wrong.refused(422, "invalid_request")?;
+
+    let chosen = cast.buyer.put(preferences, json!({"mails": "digest"})).await?.expect(200)?;
+    assert_eq!(chosen, json!({"mails": "digest"}));
+    let thread = mailing.thread("p1", "hello").await?;
+    cast.seller.say(thread, "an answer").await?;
+    let digest = server.wait_for(BUYER, 1).await?;
+    assert_eq!(header(&digest, "subject"), "1 unread messages at Kiln Shop");
+    ensure!(digest["text"].as_str().is_some_and(|it| it.contains("An admin: an answer")));
+
+    // The link: looking changes nothing, one click does (RFC 8058).
+    let link = header(&digest, "list-unsubscribe").trim_matches(['<', '>']);
+    let path = link.strip_prefix("https://shop.example/chat").context("another link")?;
+    let anybody = cast.stack.anonymous()?;
+    let page = anybody.get(path).await?;
+    assert_eq!(page.status, 200);
+    ensure!(page.text.contains("value=digest checked"), "{page}");
+    assert_eq!(cast.buyer.get(preferences).await?.expect(200)?["mails"], "digest");
+    let click = |body: &'static str| {
+        let call = anybody.request(Method::POST, path).body(body);
+        anybody.send(call.header("Content-Type", "application/x-www-form-urlencoded"))
+    };
+    assert_eq!(click("List-Unsubscribe=One-Click").await?.status, 200);
+    assert_eq!(cast.buyer.get(preferences).await?.expect(200)?["mails"], "none");
+    for forged in [format!("{path}0"), "/v1/mail/unsubscribe/YnV5ZXI.00".to_owned()] {
+        let answer = anybody.send(anybody.request(Method::POST, &forged)).await?;
+        answer.refused(404, "mail_link_invalid")?;
+    }
+
+    cast.seller.say(thread, "are you there?").await?;
+    mailing.settle("none").await?;
+    assert_eq!(mailing.queue("?user_id=buyer").await?.len(), 1);
+    assert_eq!(click("mails=all").await?.status, 200);
+    cast.seller.say(thread, "hello?").await?;
+    server.wait_for(BUYER, 2).await?;
+    Ok(())
+}
+
+async fn r12_templates_are_edited_checked_previewed_and_reset(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::new(scene).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let path = "/v1/mail/templates/vendor/new_thread/en";
+    let all = cast.boss.get("/v1/mail/templates").await?.expect(200)?;
+    assert_eq!(all["templates"].as_array().map(Vec::len), Some(12));
+    cast.clerk.get(path).await?.refused(403, "manage_messages_required")?;
+    cast.seller.get(path).await?.refused(403, "not_allowed")?;
+    let default = cast.boss.get(path).await?.expect(200)?;
+    assert_eq!(default["is_default"], true);
+
+    let mine = |text: &str| json!({"subject": "Ticket {{ thread.id }}", "text": text, "html": "<p>{{ messages[0].text }}</p>"});
+    let wrong = cast.boss.put(path, mine("{{ custmer.name }}")).await?;
+    let wrong = wrong.refused(422, "invalid_request")?;
+    assert_eq!(wrong["errors"][0]["pointer"], "/text");
+    ensure!(
+        wrong["errors"][0]["detail"].as_str().is_some_and(|it| it.contains("`custmer.name`")),
+        "{wrong}"
+    );
+    let preview = format!("{path}/preview");
+    let shown = cast.boss.post(&preview, mine("Dear {{ recipient.name }}")).await?.expect(200)?;
+    assert_eq!(shown["subject"], "Ticket 12");
+    assert_eq!(shown["text"], "Dear Anna");
+    ensure!(shown["html"].as_str().is_some_and(|it| it.contains("&lt;b&gt;how")), "{shown}");
+    assert_eq!(cast.boss.get(path).await?.expect(200)?, default);
+
+    cast.boss.put(path, mine("Dear {{ recipient.name }}")).await?.expect(200)?;
+    let thread = mailing.thread("p1", "<i>hello</i>").await?;
+    let mail = server.wait_for(SELLER, 1).await?;
+    assert_eq!(header(&mail, "subject"), format!("Ticket {thread}"));
+    assert_eq!(mail["text"].as_str().map(str::trim), Some("Dear An admin"));
+    ensure!(mail["html"].as_str().is_some_and(|it| it.contains("<p>&lt;i&gt;hello")), "{mail}");
+
+    let reset = cast.boss.send(cast.boss.request(Method::DELETE, path)).await?.expect(200)?;
+    assert_eq!(reset, default);
+    mailing.thread("p2", "again").await?;
+    let mail = server.wait_for(SELLER, 2).await?;
+    ensure!(header(&mail, "subject").starts_with("New question from Bea Buyer"), "{mail}");
+    // A language of the shop's own comes, and goes again.
+    let german = "/v1/mail/templates/vendor/new_thread/de";
+    cast.boss.get(german).await?.refused(404, "mail_template_not_found")?;
+    cast.boss.put(german, mine("Hallo")).await?.expect(200)?;
+    cast.shop.patch("/v1/users/seller", json!({"locale": "de-AT"})).await?.expect(200)?;
+    mailing.thread("p3", "noch einmal").await?;
+    let mail = server.wait_for(SELLER, 3).await?;
+    assert_eq!(mail["text"].as_str().map(str::trim), Some("Hallo"));
+    let gone = cast.boss.send(cast.boss.request(Method::DELETE, german)).await?;
+    assert_eq!(gone.status, 204);
+    Ok(())
+}
+
+async fn b1_no_mail_is_lost_when_daemons_and_servers_die(scene: &Scene) -> Result<()> {
+    let mut mailing = Mailing::new(scene).await?;
+    // The mail server is down: the mail waits, and says why.
+    mailing.server.kill()?;
+    mailing.thread("p1", "hello").await?;
+    until("it was tried", async || {
+        let queue = mailing.queue("?user_id=seller").await?;
+        Ok(queue.first().is_some_and(|mail| mail["attempts"] != 0 && mail["reason"].is_string()))
+    })
+    .await?;
+    // The API dies, too; both come back.
+    mailing.cast.stack.crash_api()?;
+    mailing.cast.stack.api_ready().await?;
+    mailing.server.begin().await?;
+    mailing.server.wait_for(SELLER, 1).await?;
+    mailing.state("?user_id=seller", "sent").await?;
+
+    // Dies after queueing and before sending.
+    mailing.cast.stack.api.kill()?;
+    mailing.cast.stack.set("mail.gather_seconds", 3600)?;
+    mailing.cast.stack.api.start()?;
+    mailing.cast.stack.api_ready().await?;
+    mailing.thread("p2", "still there?").await?;
+    mailing.state("?user_id=seller", "waiting").await?;
+    mailing.cast.stack.crash_api()?;
+    mailing.cast.stack.api_ready().await?;
+    mailing.hurry().await?;
+    mailing.server.wait_for(SELLER, 2).await?;
+    mailing.state("?user_id=seller", "sent").await?;
+
+    // Dies while the mail server has the mail and has not said so: it comes again, and can be told to be the same.
+    mailing.server.hold(true)?;
+    mailing.thread("p3", "and now?").await?;
+    mailing.state("?user_id=seller", "waiting").await?;
+    mailing.hurry().await?;
+    let first = mailing.server.wait_for(SELLER, 3).await?;
+    assert_eq!(mailing.queue("?user_id=seller").await?[0]["state"], "sending");
+    mailing.cast.stack.api.kill()?;
+    mailing.server.hold(false)?;
+    mailing.cast.stack.api.start()?;
+    mailing.cast.stack.api_ready().await?;
+    let second = mailing.server.wait_for(SELLER, 4).await?;
+    assert_eq!(header(&first, "message-id"), header(&second, "message-id"));
+    mailing.state("?user_id=seller", "sent").await?;
+    Ok(())
+}
+
+async fn b11_a_mail_that_is_given_up_is_seen_and_tried_again(scene: &Scene) -> Result<()> {
+    let set = |setup: Setup| setup.set("mail.max_attempts", 2).set("mail.retry_seconds", 0);
+    let mailing = Mailing::with(scene, set).await?;
+    // The server says that it is in vain: once is enough.
+    mailing.server.refuse(Some("550 5.1.1 nobody of that name"))?;
+    mailing.thread("p1", "hello").await?;
+    let failed = mailing.state("?state=failed", "failed").await?;
+    assert_eq!(failed["user_id"], "seller");
+    assert_eq!(failed["attempts"], 1);
+    ensure!(
+        failed["reason"].as_str().is_some_and(|it| it.contains("nobody of that name")),
+        "{failed}"
+    );
+    let log = mailing.cast.stack.api.output();
+    ensure!(log.contains("gave a mail up") && !log.contains(SELLER), "{log}");
+
+    // The server says that it may work later: so many times, and no more.
+    mailing.server.refuse(Some("451 4.3.0 later"))?;
+    mailing.thread("p2", "hello").await?;
+    let failed = mailing.state("?state=failed", "failed").await?;
+    until("the second one is given up", async || {
+        Ok(mailing.queue("?state=failed").await?.len() == 2)
+    })
+    .await?;
+    let failed = mailing.queue("?state=failed").await?.first().cloned().unwrap_or(failed);
+    assert_eq!(failed["attempts"], 2);
+
+    // Mended, it is tried again.
+    mailing.server.refuse(None)?;
+    let path = format!("/v1/mails/{}/retry", failed["id"]);
+    let (shop, seller) = (&mailing.cast.shop, &mailing.cast.seller);
+    seller.send(seller.request(Method::POST, &path)).await?.refused(403, "not_allowed")?;
+    let retry = async || shop.send(shop.request(Method::POST, &path)).await;
+    assert_eq!(retry().await?.expect(200)?["state"], "waiting");
+    mailing.server.wait_for(SELLER, 1).await?;
+    mailing.state("?user_id=seller", "sent").await?;
+    retry().await?.refused(409, "mail_not_failed")?;
+    Ok(())
+}
+
+async fn b11_an_answer_by_mail_goes_into_the_thread(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::new(scene).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let thread = mailing.thread("p1", "Is it blue?").await?;
+    let mail = server.wait_for(SELLER, 1).await?;
+
+    let raw = answer(&mail, SELLER, "a1", "Да, синяя.\r\nAnd large.");
+    let posted = mailing.inbound("", &raw).await?.expect(200)?;
+    assert_eq!(posted["outcome"], "posted");
+    assert_eq!(posted["thread_id"], thread);
+    let history = mailing.history(thread).await?;
+    assert_eq!(texts(&history), ["Is it blue?", "Да, синяя.\nAnd large."]);
+    assert_eq!(history[1]["author"]["id"], "seller");
+    // Brought again, by a mail server that is not sure: the same message.
+    let again = mailing.inbound("", &format!("Received: by mx\r\n{raw}")).await?.expect(200)?;
+    assert_eq!(again["message_id"], posted["message_id"]);
+    // The answer is news to the buyer, and the next question to the seller.
+    server.wait_for(BUYER, 1).await?;
+    cast.buyer.say(thread, "And heavy?").await?;
+    server.wait_for(SELLER, 2).await?;
+
+    // Not from anybody else, nor with another tag, nor for another person.
+    let from = |who: &str| answer(&mail, who, "a2", "Let me in");
+    mailing.inbound("", &from("evil@example.com")).await?.refused(403, "reply_sender_mismatch")?;
+    mailing.inbound("", &from(BUYER)).await?.refused(403, "reply_sender_mismatch")?;
+    let two = raw.replace("From: ", "From: evil@example.com, ");
+    mailing.inbound("", &two).await?.refused(403, "reply_sender_mismatch")?;
+    let address = header(&mail, "reply-to");
+    let address = address.split(['<', '>']).find(|it| it.contains('@')).context("no address")?;
+    let (local, host) = address.split_once('@').context("no address")?;
+    let last = local.chars().last().context("no tag")?;
+    let other = if last == '0' { '1' } else { '0' };
+    let forged = format!("{}{other}@{host}", local.trim_end_matches(last));
+    for wrong in [forged, "reply@shop.example".to_owned(), format!("{local}@other.example")] {
+        let raw = raw.replace(address, &wrong).replace("a1@", "a3@");
+        mailing.inbound("", &raw).await?.refused(404, "reply_address_invalid")?;
+    }
+    // The envelope says where it really went to.
+    let elsewhere = mailing.inbound("?recipient=chat@shop.example", &raw).await?;
+    elsewhere.refused(404, "reply_address_invalid")?;
+    let shouted = address.to_uppercase().replace('+', "%2B");
+    let raw = raw.replace("a1@", "a4@").replace("To: ", "Cc: ");
+    mailing.inbound(&format!("?recipient={shouted}"), &raw).await?.expect(200)?;
+
+    // What no person wrote is ignored: notices, bounces, lists, our own.
+    let marked = |line: &str| format!("{line}\r\n{}", answer(&mail, SELLER, "a5", "I am away"));
+    for (raw, query, reason) in [
+        (marked("Auto-Submitted: auto-replied"), "", "auto_submitted"),
+        (marked("Precedence: bulk"), "", "precedence"),
+        (marked("List-Id: <news.example.com>"), "", "list"),
+        (marked("X-Autoreply: yes"), "", "auto_reply"),
+        (marked("Return-Path: <>"), "", "empty_return_path"),
+        (marked("X-Nothing: x"), "?sender=", "empty_return_path"),
+        (mail["raw"].as_str().unwrap_or_default().to_owned(), "", "own_mail"),
+    ] {
+        let ignored = mailing.inbound(query, &raw).await?.expect(200)?;
+        assert_eq!(ignored["outcome"], "ignored", "{reason}");
+        assert_eq!(ignored["reason"], reason);
+    }
+    // Nothing but the quotation is nothing to say; and what is no mail is none.
+    let empty = mailing.inbound("", &answer(&mail, SELLER, "a6", "")).await?;
+    empty.refused(422, "invalid_request")?;
+    mailing.inbound("", "").await?.refused(422, "mail_unreadable")?;
+    assert_eq!(mailing.history(thread).await?.as_array().map(Vec::len), Some(4));
+
+    // Only the shop's backend brings mails.
+    let call = cast.seller.request(Method::POST, "/v1/mail/inbound").body("x");
+    cast.seller.send(call).await?.refused(403, "backend_only")?;
+    // A vendor that is switched off cannot answer by mail, either (R9).
+    let off = json!({"name": "Vendor One", "status": "disabled"});
+    cast.shop.vendor("v1", off).await?;
+    let refused = mailing.inbound("", &answer(&mail, SELLER, "a7", "Hello")).await?;
+    refused.refused(403, "messaging_disabled")?;
+    Ok(())
+}
+
+async fn b11_answers_come_through_the_mail_servers_pipe(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::new(scene).await?;
+    let thread = mailing.thread("p1", "Is it blue?").await?;
+    let mail = mailing.server.wait_for(SELLER, 1).await?;
+    let (mut socket, _) = mailing.cast.buyer.socket(None).await?;
+    let pipe = |name: &str, raw: &str, arguments: &[&str]| -> Result<Process> {
+        let file = scene.folder().join(name);
+        std::fs::write(&file, raw)?;
+        let all: Vec<&str> = ["mail-in"].iter().chain(arguments).copied().collect();
+        Ok(mailing.cast.stack.command(&all)?.stdin(file))
+    };
+    let html = format!(
+        "From: {SELLER}\r\nTo: {}\r\nMessage-ID: <h1@example.com>\r\nMIME-Version: 1.0\r\n\
+         Content-Type: text/html; charset=windows-1251\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+         PHA+xOAg/+Q8L3A+PGJsb2NrcXVvdGU+b2xkPC9ibG9ja3F1b3RlPg==\r\n",
+        header(&mail, "reply-to")
+    );
+    let (status, output, _) = pipe("html", &html, &[])?.outcome().await?;
+    assert_eq!((status.code(), output.trim()), (Some(0), "posted"));
+    let history = mailing.history(thread).await?;
+    assert_eq!(texts(&history), ["Is it blue?", "Да яд"]);
+    // The daemon finds and tells what the command stored.
+    socket.event("message.created").await?;
+
+    let good = answer(&mail, SELLER, "p1", "Yes");
+    let evil = answer(&mail, "evil@example.com", "p2", "Yes");
+    let empty = answer(&mail, SELLER, "p3", "");
+    let cases: [(&str, &str, &[&str], i32); 5] = [
+        ("nobody", &good, &["--recipient", "reply+1-2-3@shop.example"], 67),
+        ("evil", &evil, &[], 77),
+        ("empty", &empty, &[], 65),
+        ("bounce", &good, &["--sender", ""], 0),
+        ("broken", &good, &["--database-readers", "x"], 75),
+    ];
+    for (name, raw, arguments, code) in cases {
+        let (status, output, errors) = pipe(name, raw, arguments)?.outcome().await?;
+        assert_eq!(status.code(), Some(code), "{name}: {output} {errors}");
+        ensure!(code == 0 || !errors.trim().is_empty(), "{name} says nothing");
+    }
+    assert_eq!(mailing.history(thread).await?.as_array().map(Vec::len), Some(2));
+    let _: &Api = &mailing.cast.shop;
+    Ok(())
+}

@@ -10,6 +10,7 @@ use crate::cast::{Cast, id_of, product, texts};
 stories!(
     r4_r6_people_get_mails_of_new_threads_and_messages,
     b11_messages_are_gathered_and_skipped_when_read,
+    b11_who_looks_at_the_thread_gets_no_mail,
     b11_each_person_chooses_and_one_click_unsubscribes,
     r12_templates_are_edited_checked_previewed_and_reset,
     b1_no_mail_is_lost_when_daemons_and_servers_die,
@@ -219,6 +220,31 @@ async fn b11_messages_are_gathered_and_skipped_when_read(scene: &Scene) -> Resul
     // The answer is news to the seller, who wrote since the last mail.
     assert_eq!(mailing.state("?user_id=seller", "waiting").await?["kind"], "new_message");
     assert!(server.mails_to(BUYER)?.is_empty());
+    Ok(())
+}
+
+async fn b11_who_looks_at_the_thread_gets_no_mail(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::new(scene).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let thread = mailing.thread("p1", "hello").await?;
+    let said = cast.seller.say(thread, "one").await?;
+    server.wait_for(BUYER, 1).await?;
+    let read = format!("/v1/threads/{thread}/read");
+    cast.buyer.post(&read, json!({"up_to": id_of(&said)?})).await?.expect(200)?;
+
+    // Somebody who is there and has read everything gets a moment, though mails are sent at once.
+    let (mut socket, _) = cast.buyer.socket(None).await?;
+    let said = cast.seller.say(thread, "two").await?;
+    socket.event("message.created").await?;
+    mailing.state("?user_id=buyer", "waiting").await?;
+    cast.buyer.post(&read, json!({"up_to": id_of(&said)?})).await?.expect(200)?;
+    mailing.hurry().await?;
+    assert_eq!(mailing.state("?user_id=buyer", "skipped").await?["reason"], "read");
+    assert_eq!(server.mails_to(BUYER)?.len(), 1);
+
+    // Being there is not reading.
+    cast.seller.say(thread, "three").await?;
+    server.wait_for(BUYER, 2).await?;
     Ok(())
 }
 

@@ -125,22 +125,19 @@ fn recipients(
     message: &Message,
     participants: &[Participant],
 ) -> Result<Vec<User>, StoreError> {
-    let mut ids = Vec::new();
+    let mut users = Vec::new();
     for other in participants {
         if other.side == message.side || other.side == Side::Staff {
             continue;
         }
         match other.kind {
-            ParticipantKind::User => ids.push(other.participant_id.clone()),
-            ParticipantKind::Vendor => ids.extend(reader.vendor_admin_ids(&other.participant_id)?),
+            ParticipantKind::User => users.extend(reader.user(&other.participant_id)?),
+            ParticipantKind::Vendor => users.extend(reader.users_of_vendor(&other.participant_id)?),
         }
     }
-    ids.sort_unstable();
-    ids.dedup();
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let mut users = reader.users(&ids)?;
     users.retain(|user| user.id != message.author_id && user.email.is_some());
     users.sort_by(|one, other| one.id.cmp(&other.id));
+    users.dedup_by(|one, other| one.id == other.id);
     Ok(users)
 }
 

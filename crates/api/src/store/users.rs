@@ -91,6 +91,12 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// Those who act for one vendor.
+    pub(crate) fn users_of_vendor(&mut self, vendor: &str) -> Result<Vec<User>, StoreError> {
+        let query = users::table.filter(users::vendor_id.eq(vendor));
+        Ok(query.select(User::as_select()).load(self.database)?)
+    }
+
     /// All operators.
     pub(crate) fn operator_ids(&mut self) -> Result<Vec<String>, StoreError> {
         Ok(users::table

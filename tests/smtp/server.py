@@ -36,7 +36,7 @@ class Handler:
     async def handle_DATA(self, server, session, envelope):
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         part = lambda kind: message.get_body(preferencelist=(kind,))
-        text, html = part("plain"), part("html")
+        content = lambda body: body.get_content().replace("\r\n", "\n") if body else None
         kept = {
             "sender": envelope.mail_from,
             "recipients": envelope.rcpt_tos,
@@ -44,9 +44,9 @@ class Handler:
             "user": getattr(session, "who", None),
             "raw": envelope.content.decode("ascii", "backslashreplace"),
             "content_type": message.get_content_type(),
-            "headers": {name: str(value) for name, value in message.items()},
-            "text": text.get_content() if text else None,
-            "html": html.get_content() if html else None,
+            "headers": {name.lower(): str(value) for name, value in message.items()},
+            "text": content(part("plain")),
+            "html": content(part("html")),
             "defects": [str(defect) for defect in message.defects],
         }
         self.count += 1

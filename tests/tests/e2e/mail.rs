@@ -262,7 +262,7 @@ async fn b11_each_person_chooses_and_one_click_unsubscribes(scene: &Scene) -> Re
     let thread = mailing.thread("p1", "hello").await?;
     cast.seller.say(thread, "an answer").await?;
     let digest = server.wait_for(BUYER, 1).await?;
-    assert_eq!(header(&digest, "subject"), "1 unread messages at Kiln Shop");
+    assert_eq!(header(&digest, "subject"), "1 unread message at Kiln Shop");
     ensure!(digest["text"].as_str().is_some_and(|it| it.contains("An admin: an answer")));
 
     // The link: looking changes nothing, one click does (RFC 8058).

@@ -286,6 +286,13 @@ async fn walk(
                 .replace("{id}", secret.customer)
                 .replace("{audience}/{kind}/{language}", "customer/new_message/en");
             let body = match path.as_str() {
+                "/v1/webhooks" => {
+                    json!({"url": "https://shop.example/hook", "events": ["message.created"]})
+                }
+                path if path.ends_with("/replay-failed") => {
+                    json!({"since": "2026-03-01T09:30:00.000Z"})
+                }
+                path if path.starts_with("/v1/webhooks/") => json!({}),
                 path if path.ends_with("/mail-preferences") => json!({"mails": "none"}),
                 path if path.ends_with("/preview") => json!({}),
                 path if path.starts_with("/v1/mail/templates/") => {

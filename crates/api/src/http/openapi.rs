@@ -313,7 +313,13 @@ mod tests {
                 assert_eq!(operation.get("requestBody").is_some(), takes_one, "{method} {path}");
                 let body = &operation["requestBody"];
                 if !takes_one {
-                    let without = ["/v1/threads/{id}/typing", "/v1/mails/{id}/retry"];
+                    let without = [
+                        "/v1/threads/{id}/typing",
+                        "/v1/mails/{id}/retry",
+                        "/v1/webhooks/{id}/rotate-secret",
+                        "/v1/webhooks/{id}/test",
+                        "/v1/webhooks/{id}/deliveries/{delivery}/replay",
+                    ];
                     assert!(without.contains(&path.as_str()), "{path}");
                     continue;
                 }
@@ -333,12 +339,15 @@ mod tests {
             "MailTemplateInput",
             "MessageDraft",
             "ReadUpTo",
+            "ReplayInput",
             "ThreadStart",
             "TokenRequest",
             "UnreadBatch",
             "UserInput",
             "UserPatch",
             "VendorInput",
+            "WebhookInput",
+            "WebhookPatch",
         ];
         assert_eq!(bodies, known);
     }

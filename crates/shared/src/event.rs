@@ -240,6 +240,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_stored_event_looks_as_documented_and_comes_back() {
@@ -260,6 +261,33 @@ mod tests {
         let json = r#"{"v":1,"heartbeat":true,"src":"api-1","last":42}"#;
         let frame = Frame::from_json(json.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), json);
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_panics_and_whatever_is_read_is_written_and_read_again(
+            fields in prop::collection::vec(
+                (
+                    "(v|id|prev|src|topics|event|at|request_id|ephemeral|data|heartbeat|last|x)",
+                    prop_oneof![
+                        Just("1".to_owned()), Just("null".into()), Just("true".into()), Just("[\"user:7\"]".into()),
+                        Just("\"2026-11-21T10:00:00.123Z\"".into()), Just("{\"a\": 1.0}".into()), "-?[0-9]{1,20}", "\"[^\"\\\\]{0,9}\"",
+                    ],
+                ),
+                0..12,
+            ),
+            junk in ".{0,3}",
+        ) {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            for fields in [fields.join(","), format!("\"v\":1,\"src\":\"a\",\"topics\":[\"user:7\"],\"event\":\"e\",\"at\":\"2026-11-21T10:00:00.123Z\",\"id\":2,{}", fields.join(","))] {
+                let _ = Frame::from_json(format!("{{{fields}}}{junk}").as_bytes());
+                if let Ok(frame) = Frame::from_json(format!("{{{fields}}}").as_bytes()) {
+                    let json = serde_json::to_string(&frame).unwrap();
+                    let again = Frame::from_json(json.as_bytes()).unwrap();
+                    prop_assert_eq!(serde_json::to_string(&again).unwrap(), json);
+                }
+            }
+        }
     }
 
     #[test]

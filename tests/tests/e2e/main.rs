@@ -37,6 +37,7 @@ mod guides;
 mod handover;
 mod history;
 mod installation;
+mod hostile;
 mod keys;
 mod load;
 mod mail;

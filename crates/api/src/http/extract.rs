@@ -319,8 +319,12 @@ pub(super) fn thread_id(text: &str) -> Result<i64, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use actix_web::test::TestRequest;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::chat;
 
     /// The rule itself is tested where it stands; here, that all header lines reach it in their order.
     #[test]
@@ -333,5 +337,56 @@ mod tests {
         let proxies = ["127.0.0.1/32", "10.0.0.0/8"].map(|it| it.parse().unwrap());
         assert_eq!(client_address(&request, &proxies), Some("6.6.6.6".parse().unwrap()));
         assert_eq!(client_address(&request, &[]), Some("127.0.0.1".parse().unwrap()));
+    }
+
+    /// JSON that looks like the bodies of our calls, whole or broken off, and bytes of any kind.
+    fn bodies() -> impl Strategy<Value = Vec<u8>> {
+        const NAMES: &str = "(text|subject|vendor_id|participants|type|id|title|url|up_to|role|name|email|status|manage_messages|ttl_seconds|thread_id|users|user_ids|x)";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,20}".prop_map(Value::from),
+            "(product|vendor_admin|customer|2026-01-01T00:00:00Z|\\u{0}|[7a-z]{1,5})"
+                .prop_map(Value::from),
+        ];
+        let value = leaf.prop_recursive(4, 40, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::vec((NAMES, inner), 0..8)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        });
+        prop_oneof![
+            4 => value.prop_map(|value| value.to_string().into_bytes()),
+            1 => prop::collection::vec(any::<u8>(), 0..200),
+        ]
+    }
+
+    fn assert_read_or_refused<T: DeserializeOwned>(body: &[u8]) {
+        let Err(problem) = parse::<T>(body) else { return };
+        assert!([400, 422].contains(&problem.status), "{problem}: {}", problem.detail);
+        let size = serde_json::to_vec(&problem).unwrap().len();
+        assert!(size <= 1000 + 8 * body.len(), "an answer of {size} bytes to {}", body.len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics_and_what_is_refused_is_refused_in_few_words(
+            body in bodies(),
+            cut in 0usize..400,
+        ) {
+            for body in [body.as_slice(), &body[..cut.min(body.len())]] {
+                assert_read_or_refused::<chat::messages::MessageDraft>(body);
+                assert_read_or_refused::<chat::starting::ThreadStart>(body);
+                assert_read_or_refused::<chat::unread::ReadUpTo>(body);
+                assert_read_or_refused::<chat::unread::UnreadBatch>(body);
+                assert_read_or_refused::<chat::users::UserInput>(body);
+                assert_read_or_refused::<chat::users::UserPatch>(body);
+                assert_read_or_refused::<chat::users::TokenRequest>(body);
+                assert_read_or_refused::<chat::vendors::VendorInput>(body);
+            }
+        }
     }
 }

@@ -240,7 +240,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn outgoing(allowed: &[&str]) -> Outgoing {
         let allowed: Vec<IpNet> = allowed.iter().map(|it| it.parse().unwrap()).collect();
@@ -298,6 +298,9 @@ mod tests {
 
         let serve = async {
             let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4];
+            socket.read_exact(&mut request).await.unwrap();
+            assert_eq!(&request, b"POST");
             let reply = b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n";
             socket.write_all(reply).await.unwrap();
             socket

@@ -51,11 +51,18 @@ fn with_keys(text: &str, name: &str, keys: &[String]) -> Result<String> {
     let section = document.entry("keys").or_insert_with(|| Item::Table(Table::new()));
     let section = section.as_table_like_mut().context("`keys` is no section")?;
     let mut value = toml_edit::Value::Array(keys.iter().map(String::as_str).collect::<Array>());
-    if let Some(before) = section.get(name).and_then(Item::as_value) {
-        // A comment behind it stays.
-        *value.decor_mut() = before.decor().clone();
+    match section.get_mut(name) {
+        // The key itself stays, and so do the comments before and behind it.
+        Some(item) => {
+            if let Some(before) = item.as_value() {
+                *value.decor_mut() = before.decor().clone();
+            }
+            *item = Item::Value(value);
+        }
+        None => {
+            section.insert(name, Item::Value(value));
+        }
     }
-    section.insert(name, Item::Value(value));
     Ok(document.to_string())
 }
 

@@ -19,6 +19,7 @@ struct Call {
     /// On SQLite and on MariaDB, where each is a round trip.
     statements: (usize, usize),
     /// Rows and entries of indexes that MariaDB reads.
+    #[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "only MariaDB tells"))]
     rows: u64,
     /// On SQLite, with the database's own.
     instructions: u64,
@@ -166,7 +167,7 @@ fn flat(what: &str, bound: fn(&Call) -> u64, numbers: &[Vec<u64>]) {
             "{}: {small} {what} among {small_size} messages, {large} among {large_size}",
             call.name
         );
-        println!("{line}");
+        eprintln!("{line}");
         if large * 5 > small * 6 || *small.max(large) > bound(call) {
             too_many.push(line);
         }

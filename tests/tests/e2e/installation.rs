@@ -26,7 +26,7 @@ async fn enter(scene: &Scene) -> Result<()> {
     if std::fs::metadata("/proc/self")?.uid() != 0 {
         let is_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty());
         ensure!(!is_ci, "only root can install: run CI as root");
-        println!("{NAME}: SKIPPED, since only root can install");
+        eprintln!("{NAME}: SKIPPED, since only root can install");
         return Ok(());
     }
     let binaries = scene.new_folder("binaries")?;
@@ -50,7 +50,7 @@ async fn enter(scene: &Scene) -> Result<()> {
     }
     let (status, output, errors) = again.outcome().await?;
     ensure!(status.success(), "in the clean Debian: {status}\n{output}\n{errors}");
-    println!("{output}");
+    eprintln!("{output}");
     Ok(())
 }
 
@@ -189,7 +189,7 @@ async fn in_debian(_: &Scene, debian: Debian) -> Result<()> {
         listener.welcomed(3).await?;
     }
     let posted = load.stop().await?;
-    println!(
+    eprintln!(
         "two upgrades under load: {} messages, {} refusals, the slowest answer took {:?}",
         posted.texts.len(),
         posted.refusals.len(),

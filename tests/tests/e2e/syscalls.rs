@@ -57,7 +57,7 @@ async fn story(scene: &Scene) -> Result<()> {
     let deliveries = 2 * SOCKETS * MESSAGES;
     let writes = sum(&|name| ["write", "writev", "sendto", "sendmsg"].contains(&name));
     let all = sum(&|_| true);
-    println!("{deliveries} deliveries: {writes} writes, {all} syscalls: {calls:?}");
+    eprintln!("{deliveries} deliveries: {writes} writes, {all} syscalls: {calls:?}");
     // A write for each delivery, or for several that come together; and a tenth for the intake, the timers, and threads
     // that wait for work.
     ensure!(writes <= deliveries + deliveries / 20, "{writes} writes: {calls:?}");

@@ -173,7 +173,7 @@ fn refused(answer: &Response<Option<Vec<u8>>>) -> Trouble {
             format!("{status}: {server} does not reach chaffer-push"),
             "is chaffer-push running, and does the upstream chaffer_push of nginx lead to push.websocket_listen?",
         ),
-        503.. => {
+        500 | 501 | 505.. => {
             (format!("{server} answers {status}"), "look into the logs of nginx and chaffer-push")
         }
         _ => (

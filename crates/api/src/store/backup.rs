@@ -308,15 +308,20 @@ impl Database {
 
     /// Refuses rows that refer to nothing. Of MariaDB the rows were checked when they were first written.
     fn find_orphans(&mut self) -> Result<(), StoreError> {
-        if let Self::Sqlite(connection) = self {
-            let sql = "SELECT \"table\" AS finding FROM pragma_foreign_key_check LIMIT 1";
-            let found: Vec<Finding> = diesel::sql_query(sql).load(connection)?;
-            if let Some(Finding { finding }) = found.first() {
-                return Err(StoreError::Backup(format!(
-                    "the backup is damaged: rows of {finding} refer to what is not there"
-                )));
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => {
+                let sql = "SELECT \"table\" AS finding FROM pragma_foreign_key_check LIMIT 1";
+                let found: Vec<Finding> = diesel::sql_query(sql).load(connection)?;
+                match found.first() {
+                    Some(Finding { finding }) => Err(StoreError::Backup(format!(
+                        "the backup is damaged: rows of {finding} refer to what is not there"
+                    ))),
+                    None => Ok(()),
+                }
             }
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => Ok(()),
         }
-        Ok(())
     }
 }

@@ -70,17 +70,22 @@ impl DatabaseUrl {
     /// Makes the tables of an empty SQLite database as they were after these migrations.
     #[cfg(feature = "sqlite")]
     pub(super) fn migrate_to(&self, versions: &[String]) -> Result<(), StoreError> {
-        let Database::Sqlite(connection) = &mut self.connect(Use::Writing)? else { return Ok(()) };
-        // Asking makes the table that they are noted in.
-        state(connection, &SQLITE)?;
-        for migration in
-            MigrationSource::<diesel::sqlite::Sqlite>::migrations(&SQLITE).map_err(failed)?
-        {
-            if versions.contains(&migration.name().version().to_string()) {
-                connection.run_migration(&migration).map_err(failed)?;
+        match &mut self.connect(Use::Writing)? {
+            Database::Sqlite(connection) => {
+                // Asking makes the table that they are noted in.
+                state(connection, &SQLITE)?;
+                for migration in MigrationSource::<diesel::sqlite::Sqlite>::migrations(&SQLITE)
+                    .map_err(failed)?
+                {
+                    if versions.contains(&migration.name().version().to_string()) {
+                        connection.run_migration(&migration).map_err(failed)?;
+                    }
+                }
+                Ok(())
             }
+            #[cfg(feature = "mysql")]
+            Database::Mysql(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Brings the tables up to this binary's version.

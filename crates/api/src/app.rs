@@ -32,6 +32,7 @@ use crate::publish::{Publisher, ZmqPush};
 use crate::retention;
 use crate::store::{DatabaseUrl, Store};
 use crate::webhooks::Worker;
+use crate::word_list::WordListCache;
 
 /// How long calls that have begun may take after the signal to stop.
 const SHUTDOWN_SECONDS: u64 = 5;
@@ -142,6 +143,7 @@ impl Api {
         let listen = config.api.listen;
         let state = Arc::new(State {
             store,
+            word_list: WordListCache::default(),
             token_keys,
             link_keys,
             publisher: handle,

@@ -23,6 +23,7 @@ mod stories;
 #[cfg(test)]
 mod testing;
 mod webhooks;
+mod word_list;
 
 use std::io::Write;
 use std::process::ExitCode;

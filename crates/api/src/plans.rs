@@ -1,6 +1,7 @@
 //! Tests: every query of the hot calls finds its rows by an index, in either database.
 
 use crate::chat::messages::{self, History};
+use crate::chat::screening::WordList;
 use crate::chat::unread::{self, ReadUpTo};
 use crate::chat::{events, starting, threads, users, vendors};
 use crate::store::testing::{Fresh, complaint, databases};
@@ -47,12 +48,27 @@ fn fill(fresh: &mut Fresh) {
                 }
                 for vendor in 0..VENDORS {
                     let input = about_product(&format!("p{vendor}"), &format!("v{vendor}"));
-                    let (thread, _) =
-                        starting::start(writer, &acting(&id), &context(), None, &[], &input)?;
+                    let (thread, _) = starting::start(
+                        writer,
+                        &acting(&id),
+                        &context(),
+                        &WordList::empty(),
+                        None,
+                        &[],
+                        &input,
+                    )?;
                     for number in 0..MESSAGES {
                         let draft = draft(&format!("{vendor}/{number}"));
                         let caller = acting(&id);
-                        messages::post(writer, &caller, &context(), None, thread.id, &draft)?;
+                        messages::post(
+                            writer,
+                            &caller,
+                            &context(),
+                            &WordList::empty(),
+                            None,
+                            thread.id,
+                            &draft,
+                        )?;
                     }
                 }
             }
@@ -105,7 +121,15 @@ fn hot_calls(fresh: &mut Fresh) {
             fresh
                 .write(|writer| {
                     let draft = draft(text);
-                    messages::post(writer, &caller, &context(), None, thread, &draft)
+                    messages::post(
+                        writer,
+                        &caller,
+                        &context(),
+                        &WordList::empty(),
+                        None,
+                        thread,
+                        &draft,
+                    )
                 })
                 .unwrap();
         }

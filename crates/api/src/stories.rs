@@ -1,5 +1,6 @@
 //! Tests of rules that need a store, on each database: what went wrong once, or is easier to bring about here than over HTTP.
 
+use crate::chat::screening::WordList;
 use crate::chat::starting::ThreadStart;
 use crate::chat::{ChatError, Refusal, events, messages, threads};
 use crate::store::testing::databases;
@@ -24,7 +25,15 @@ async fn many_events_in_one_commit_do_not_make_it_fail() {
         let posts = (0..40).map(|number| {
             let draft = draft(&format!("message {number}"));
             store.write(move |writer| {
-                messages::post(writer, &acting("c"), &context(), None, thread, &draft)
+                messages::post(
+                    writer,
+                    &acting("c"),
+                    &context(),
+                    &WordList::empty(),
+                    None,
+                    thread,
+                    &draft,
+                )
             })
         });
         for (number, post) in futures_util::future::join_all(posts).await.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Shared by the tests of rules over a store: who calls, what they say, and a small shop to do it in.
 
 use crate::chat::messages::{self, MessageDraft};
+use crate::chat::screening::WordList;
 use crate::chat::starting::{self, SubjectInput, ThreadStart};
 use crate::chat::users::{self, UserInput};
 use crate::chat::vendors::{self, VendorInput};
@@ -121,14 +122,24 @@ pub(crate) fn start(
     input: &ThreadStart,
 ) -> Result<Id, ChatError> {
     fresh
-        .write(|writer| starting::start(writer, caller, &context(), None, &[], input))
+        .write(|writer| {
+            starting::start(writer, caller, &context(), &WordList::empty(), None, &[], input)
+        })
         .map(|(thread, _)| thread.id)
 }
 
 pub(crate) fn say(fresh: &mut Fresh, who: &str, thread: Id, text: &str) {
     fresh
         .write(|writer| {
-            messages::post(writer, &acting(who), &context(), None, thread, &draft(text))
+            messages::post(
+                writer,
+                &acting(who),
+                &context(),
+                &WordList::empty(),
+                None,
+                thread,
+                &draft(text),
+            )
         })
         .unwrap();
 }

@@ -20,6 +20,8 @@ pub mod name {
     pub const THREAD_UPDATED: &str = "thread.updated";
     /// Somebody wrote; data: the message.
     pub const MESSAGE_CREATED: &str = "message.created";
+    /// Something forbidden was found in a message; data: `{thread_id, message_id}`; told to the vendor and the staff alone.
+    pub const MESSAGE_FLAGGED: &str = "message.flagged";
     /// Somebody read; data: `{thread_id, user_id, up_to, read_at}`.
     pub const THREAD_READ: &str = "thread.read";
     /// One user's count changed; data: `{thread_id, unread_count, total}`.

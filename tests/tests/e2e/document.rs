@@ -63,6 +63,10 @@ impl Document {
         };
         let kind = answer.header("content-type").unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default();
+        if kind == "text/csv" {
+            ensure!(content.contains_key(kind), "{call}: answers {kind}");
+            return Ok(json!(answer.text));
+        }
         let media = content.get(kind).with_context(|| format!("{call}: answers {kind}"))?;
         let body = answer.body;
         self.validate(&media["schema"], &body).with_context(|| format!("{call} {status}"))?;
@@ -207,6 +211,8 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
     document.check("post /v1/mails/{id}/retry", 404, retry)?;
     let inbound = shop.request(Method::POST, "/v1/mail/inbound").body("From: a@b\r\n\r\nx");
     document.check("post /v1/mail/inbound", 409, shop.send(inbound).await?)?;
+    // What those who manage messages do.
+    forbidden_words(&cast, &document, &path).await?;
 
     // Refused.
     let path = format!("/v1/threads/{id}");
@@ -232,6 +238,49 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
     for path in ["/healthz", "/readyz", "/v1/openapi.json"] {
         document.check(&format!("get {path}"), 200, nobody.get(path).await?)?;
     }
+    Ok(())
+}
+
+async fn forbidden_words(cast: &Cast, document: &Document, thread: &str) -> Result<()> {
+    let (boss, list) = (&cast.boss, "/v1/forbidden-words");
+    let keep = json!({"keep_originals": true});
+    document.send(boss, "patch /v1/settings", "/v1/settings", keep, 200).await?;
+    document.check("get /v1/settings", 200, boss.get("/v1/settings").await?)?;
+    let call = "post /v1/forbidden-words";
+    let link = json!({"kind": "link", "exceptions": ["shop.example"], "action": "refuse"});
+    document.send(boss, call, list, link, 201).await?;
+    let word = document.send(boss, call, list, json!({"phrase": "kumquat"}), 201).await?;
+    document.check(call, 409, boss.post(list, json!({"phrase": "Kumquat"})).await?)?;
+    document.check(call, 422, boss.post(list, json!({"phrase": ""})).await?)?;
+    let entry = format!("{list}/{}", id_of(&word)?);
+    let call = "patch /v1/forbidden-words/{id}";
+    document.send(boss, call, &entry, json!({"action": "mask"}), 200).await?;
+    document.check("get /v1/forbidden-words/{id}", 200, boss.get(&entry).await?)?;
+    for query in ["", "?limit=1", "?kind=link&action=refuse&q=x"] {
+        let page = boss.get(&format!("{list}{query}")).await?;
+        document.check("get /v1/forbidden-words", 200, page)?;
+    }
+    let sample = json!({"text": "k.u.m.q.u.a.t see evil.com"});
+    let call = "post /v1/forbidden-words/check";
+    let checked = document.send(boss, call, &format!("{list}/check"), sample, 200).await?;
+    assert_eq!(checked["findings"].as_array().map(Vec::len), Some(2));
+    let said = cast.buyer.post(&format!("{thread}/messages"), json!({"text": "kumquat"})).await?;
+    let said = document.check("post /v1/threads/{id}/messages", 201, said)?;
+    let refused =
+        cast.buyer.post(&format!("{thread}/messages"), json!({"text": "evil.com"})).await?;
+    document.check("post /v1/threads/{id}/messages", 422, refused)?;
+    let original = boss.get(&format!("/v1/messages/{}/original", id_of(&said)?)).await?;
+    document.check("get /v1/messages/{id}/original", 200, original)?;
+    document.check("get /v1/audit-log", 200, cast.shop.get("/v1/audit-log?limit=2").await?)?;
+    let table = boss.get(&format!("{list}/export")).await?;
+    let table = document.check("get /v1/forbidden-words/export", 200, table)?;
+    let request = boss.request(Method::POST, &format!("{list}/import"));
+    let request = request.header("Content-Type", "text/csv");
+    let table = table.as_str().unwrap_or_default().to_owned() + "phrase,,,\n";
+    let report = boss.send(request.body(table)).await?;
+    document.check("post /v1/forbidden-words/import", 200, report)?;
+    let deleted = boss.send(boss.request(Method::DELETE, &entry)).await?;
+    document.check("delete /v1/forbidden-words/{id}", 204, deleted)?;
     Ok(())
 }
 
@@ -271,6 +320,16 @@ async fn b5_the_examples_of_bodies_are_understood(scene: &Scene) -> Result<()> {
     let call = "post /v1/mail/templates/{audience}/{kind}/{language}/preview";
     let draft = example("MailTemplateDraft")?;
     document.send(shop, call, &format!("{template}/preview"), draft, 200).await?;
+    let call = "post /v1/forbidden-words";
+    let word = example("ForbiddenWordInput")?;
+    let word = document.send(shop, call, "/v1/forbidden-words", word, 201).await?;
+    let path = format!("/v1/forbidden-words/{}", id_of(&word)?);
+    let patch = example("ForbiddenWordPatch")?;
+    document.send(shop, "patch /v1/forbidden-words/{id}", &path, patch, 200).await?;
+    let (call, sample) = ("post /v1/forbidden-words/check", example("SampleText")?);
+    document.send(shop, call, "/v1/forbidden-words/check", sample, 200).await?;
+    let settings = example("SettingsPatch")?;
+    document.send(shop, "patch /v1/settings", "/v1/settings", settings, 200).await?;
     let batch = example("UnreadBatch")?;
     document.send(shop, "post /v1/unread/batch", "/v1/unread/batch", batch, 200).await?;
     Ok(())

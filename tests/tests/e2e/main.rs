@@ -33,6 +33,7 @@ mod deployment;
 mod doctor;
 mod document;
 mod feed;
+mod forbidden_words;
 mod guides;
 mod handover;
 mod history;

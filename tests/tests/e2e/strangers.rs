@@ -26,7 +26,7 @@ enum Rule {
     Thread,
     /// A list or a sum: the same as before the thread was there.
     Same,
-    /// The shop's backend alone.
+    /// The shop's backend alone, or with it those who manage messages.
     Backend,
     /// Starts something of the caller's own.
     Own,
@@ -50,6 +50,11 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         ("post", "/v1/mail/templates/{audience}/{kind}/{language}/preview") => Rule::Backend,
         // Whoever has the link of a mail; a guessed one is nobody's.
         ("get" | "post", "/v1/mail/unsubscribe/{token}") => Rule::Public,
+        (_, "/v1/forbidden-words" | "/v1/forbidden-words/{id}") => Rule::Backend,
+        ("post", "/v1/forbidden-words/check" | "/v1/forbidden-words/import") => Rule::Backend,
+        ("get", "/v1/forbidden-words/export") => Rule::Backend,
+        ("get", "/v1/messages/{id}/original" | "/v1/audit-log") => Rule::Backend,
+        ("get" | "patch", "/v1/settings") => Rule::Backend,
         ("post", "/v1/threads") => Rule::Own,
         ("get", "/v1/threads" | "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
         ("get", "/v1/threads/{id}") => Rule::Thread,
@@ -282,8 +287,12 @@ async fn walk(
             }
         }
         Rule::Backend => {
+            let id = match path {
+                "/v1/messages/{id}/original" => secret.message.to_string(),
+                _ => secret.customer.to_owned(),
+            };
             let path = path
-                .replace("{id}", secret.customer)
+                .replace("{id}", &id)
                 .replace("{audience}/{kind}/{language}", "customer/new_message/en");
             let body = match path.as_str() {
                 "/v1/webhooks" => {
@@ -300,10 +309,21 @@ async fn walk(
                 }
                 "/v1/unread/batch" => json!({"user_ids": [secret.customer]}),
                 path if path.ends_with("/tokens") => json!({}),
+                "/v1/forbidden-words" => json!({"phrase": SECRET}),
+                "/v1/forbidden-words/check" => json!({"text": SECRET}),
+                "/v1/settings" => json!({"keep_originals": true}),
+                path if path.starts_with("/v1/forbidden-words/") => json!({"action": "flag"}),
                 path if path.starts_with("/v1/vendors") => crate::cast::vendor("Mine"),
                 _ => json!({"role": "customer", "name": "Mine"}),
             };
-            let answer = person.send(person.request(verb, &path).json(&body)).await?;
+            let request = person.request(verb, &path);
+            let request = match path.as_str() {
+                "/v1/forbidden-words/import" => {
+                    request.header("Content-Type", "text/csv").body(SECRET)
+                }
+                _ => request.json(&body),
+            };
+            let answer = person.send(request).await?;
             ensure!(answer.status == 403, "{answer}");
         }
         Rule::Own => starts_its_own(cast, person, secret).await?,

@@ -103,6 +103,14 @@ impl Caller {
         }
     }
 
+    /// The id of the person who calls; `None`: the shop's backend as itself.
+    pub(crate) fn user_id(&self) -> Option<&str> {
+        match self {
+            Self::Backend => None,
+            Self::User { user, .. } => Some(&user.id),
+        }
+    }
+
     /// A name for this caller in the table of idempotency keys; stable over a change of keys and tokens.
     pub(crate) fn key(&self) -> String {
         match self {

@@ -9,6 +9,12 @@ pub enum ChatError {
     /// The caller may not, or the thing is not there.
     #[error("{}", .0.detail())]
     Refused(Refusal),
+    /// The caller may not, for these reasons.
+    #[error("{}", .0.detail())]
+    RefusedFor(Refusal, Vec<FieldError>),
+    /// The list of forbidden words has changed since it was compiled: the rule is run again with the new one.
+    #[error("the list of forbidden words has changed")]
+    StaleWordList,
     /// Fields of the request do not hold together.
     #[error("the request is not valid")]
     Invalid(Vec<FieldError>),
@@ -148,5 +154,10 @@ refusals! {
     ReplyAddressInvalid, NotFound, "reply_address_invalid", "This reply address is not one of ours; write in the shop instead.";
     ReplyAddressExpired, Gone, "reply_address_expired", "This mail is too old to be answered; write in the shop instead.";
     ReplySenderMismatch, Forbidden, "reply_sender_mismatch", "An answer must come from the address that the mail went to.";
+    ForbiddenWords, Unprocessable, "forbidden_words", "This text holds something that must not be sent here; `errors` says what. Change it and send it again.";
+    ForbiddenWordExists, Conflict, "forbidden_word_exists", "The list has an entry that finds the same already; change that one.";
+    ForbiddenWordNotFound, NotFound, "forbidden_word_not_found", "There is no such entry on the list.";
+    TooManyForbiddenWords, Conflict, "too_many_forbidden_words", "The list is full: it has at most 20,000 entries, and 100 regular expressions among them.";
+    OriginalNotFound, NotFound, "original_not_found", "No original of such a message is kept: it was not masked, or the setting keep_originals was off.";
     CursorExpired, Gone, "cursor_expired", "Events from so long ago are no longer kept: load the threads anew and go on from a call without `after`.";
 }

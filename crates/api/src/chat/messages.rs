@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::rights::{self, Seen};
+use super::screening::{self, WordList};
 use super::validate::Problems;
 use super::views::{Directory, MessageView, sees_flags};
 use super::{
@@ -127,6 +128,7 @@ pub(crate) fn post(
     writer: &mut Writer<'_>,
     credentials: &Credentials,
     context: &Context,
+    list: &WordList,
     key: Option<&IdempotencyKey>,
     thread: Id,
     draft: &MessageDraft,
@@ -135,13 +137,14 @@ pub(crate) fn post(
     let author = caller.person()?;
     let seen = rights::see(writer, author, thread)?;
     draft.validate()?;
-    once(writer, &caller, context, key, |writer| append(writer, context, author, seen, draft))
+    once(writer, &caller, context, key, |writer| append(writer, context, list, author, seen, draft))
 }
 
 /// Appends a message to a thread that its author may see; tells whether it is a new one.
 pub(crate) fn append(
     writer: &mut Writer<'_>,
     context: &Context,
+    list: &WordList,
     author: &User,
     seen: Seen,
     draft: &MessageDraft,
@@ -171,6 +174,7 @@ pub(crate) fn append(
             problems.finish()?;
         }
     }
+    let screened = screening::screen(writer, list, &draft.text)?;
     if seat.participant.is_none() {
         participants.push(join(writer, context, author, &thread)?);
     }
@@ -179,7 +183,8 @@ pub(crate) fn append(
         author_kind: ParticipantKind::User,
         author_id: author.id.clone(),
         side: seat.side,
-        text: draft.text.clone(),
+        text: screened.text.clone(),
+        flagged: screened.flagged,
         reply_to: draft.reply_to,
         request_hash: draft.client_id.is_some().then_some(request_hash),
         client_id: draft.client_id.clone(),
@@ -195,6 +200,8 @@ pub(crate) fn append(
     });
     writer.touch_thread(thread.id, message.id, activity, context.timestamp())?;
     unread::raise(writer, context, &thread, &participants, &author.id, activity)?;
+    let written = &draft.text;
+    screening::follow_up(writer, context, &thread, &participants, &message, &screened, written)?;
     Ok((view(author, &message, seat.side), true))
 }
 

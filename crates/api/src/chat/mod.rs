@@ -10,10 +10,16 @@ pub(crate) mod rights;
 mod validate;
 
 pub mod api_keys;
+pub mod audit;
 pub mod events;
+pub mod forbidden_words;
+pub mod forbidden_words_csv;
 pub mod messages;
 pub mod object;
+pub mod originals;
 pub mod presence;
+pub mod screening;
+pub mod settings;
 pub mod starting;
 pub mod threads;
 pub mod unread;

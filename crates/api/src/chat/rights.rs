@@ -3,7 +3,7 @@
 //! Customers see the threads they are in, a vendor's admins those of their vendor, operators support threads,
 //! administrators all of them, if a root administrator has granted `manage_messages` (R8) — else nothing.
 
-use super::{ChatError, Refusal};
+use super::{Caller, ChatError, Refusal};
 use crate::store::{
     Id, Participant, ParticipantKind, Reader, Role, Side, SubjectType, Thread, ThreadScope, User,
 };
@@ -36,6 +36,17 @@ pub(crate) fn require_messages(user: &User) -> Result<(), ChatError> {
         return Err(Refusal::ManageMessagesRequired.into());
     }
     Ok(())
+}
+
+/// Refuses all but the shop's backend and those who manage messages: who keeps the list of forbidden words and the settings.
+pub(crate) fn require_moderator(caller: &Caller) -> Result<(), ChatError> {
+    match caller {
+        Caller::Backend => Ok(()),
+        Caller::User { user, .. } => {
+            require_messages(user)?;
+            if user.role == Role::Admin { Ok(()) } else { Err(Refusal::NotAllowed.into()) }
+        }
+    }
 }
 
 /// Under which keys a person takes part in threads.

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::messages::{self, MessageDraft};
+use super::screening::WordList;
 use super::validate::Problems;
 use super::views::ThreadView;
 use super::{
@@ -126,6 +127,7 @@ pub(crate) fn start(
     writer: &mut Writer<'_>,
     credentials: &Credentials,
     context: &Context,
+    list: &WordList,
     key: Option<&IdempotencyKey>,
     shop_keys: &[String],
     input: &ThreadStart,
@@ -152,7 +154,7 @@ pub(crate) fn start(
         };
         if let (Some(draft), Caller::User { user, .. }) = (&input.message, &caller) {
             let seen = rights::see(writer, user, thread.id)?;
-            messages::append(writer, context, user, seen, draft)?;
+            messages::append(writer, context, list, user, seen, draft)?;
         }
         let view = match &caller {
             Caller::Backend => threads::anyone(writer, thread.id)?,

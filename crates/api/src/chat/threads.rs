@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::rights::{self, Seat};
 use super::views::{Directory, ThreadView, sees_flags};
 use super::{Caller, ChatError, Credentials, Refusal, addressing, messages};
-use crate::store::{Id, Reader, Thread, ThreadFilter, User};
+use crate::store::{Id, ParticipantKind, Reader, Role, Thread, ThreadFilter, ThreadScope, User};
 
 /// A page of threads.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -44,12 +44,36 @@ pub(crate) fn list(
 ) -> Result<ThreadPage, ChatError> {
     let caller = Caller::resolve(reader, credentials)?;
     let user = caller.person()?;
-    let scopes = rights::scopes(user)?;
-    let filter = ThreadFilter { unread: unread.map(|it| (user.id.clone(), it)), ..filter.clone() };
+    let mut scopes = rights::scopes(user)?;
+    let mut filter = filter.clone();
+    hide_flags(user, &mut scopes, &mut filter);
+    if scopes.is_empty() {
+        return Ok(ThreadPage { threads: Vec::new(), next_cursor: None });
+    }
+    let filter = ThreadFilter { unread: unread.map(|it| (user.id.clone(), it)), ..filter };
     let mut threads = reader.list_threads(&scopes, &filter, limit + 1)?;
     let more = messages::cut(&mut threads, limit);
     let next_cursor = threads.last().filter(|_| more).map(|thread| thread.activity.to_string());
     Ok(ThreadPage { threads: render(reader, user, threads)?, next_cursor })
+}
+
+/// Flags are told to the vendor and the staff: for others no thread has one, and a filter must not say more.
+fn hide_flags(user: &User, scopes: &mut Vec<ThreadScope>, filter: &mut ThreadFilter) {
+    let sees = match user.role {
+        Role::Admin | Role::Operator => return,
+        Role::VendorAdmin => true,
+        Role::Customer => false,
+    };
+    match filter.flagged {
+        Some(true) if sees => scopes.iter_mut().for_each(|scope| {
+            if let ThreadScope::Of(keys) = scope {
+                keys.retain(|(kind, _)| *kind == ParticipantKind::Vendor);
+            }
+        }),
+        Some(true) => scopes.clear(),
+        Some(false) if !sees => filter.flagged = None,
+        _ => {}
+    }
 }
 
 /// One thread with its participants.

@@ -3,14 +3,17 @@
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use chaffer_shared::config::{Flags, load};
 
+use crate::chat::screening::WordList;
 use crate::chat::{ChatError, Context, Refusal};
 use crate::notify::inbound::{self, Envelope, Inbound, InboundView, MAX_MAIL_BYTES};
 use crate::notify::settings::MailSettings;
-use crate::store::{DatabaseUrl, Store};
+use crate::store::{DatabaseUrl, Store, Writer};
+use crate::word_list::WordListCache;
 
 /// The message cannot be used.
 const DATA_ERROR: u8 = 65;
@@ -49,19 +52,23 @@ async fn receive(flags: &Flags, envelope: &Envelope) -> Result<Result<InboundVie
         Ok(inbound) => inbound,
         Err(error) => return Ok(Err(error)),
     };
-    Ok(store
-        .write(move |writer| inbound::post(writer, &context, settings.as_ref(), &inbound))
-        .await)
+    let (settings, inbound) = (Arc::new(settings), Arc::new(inbound));
+    let rule = move |writer: &mut Writer<'_>, list: &WordList| {
+        inbound::post(writer, &context, list, settings.as_ref().as_ref(), &inbound)
+    };
+    Ok(WordListCache::default().write(&store, rule).await)
 }
 
 fn code(error: &ChatError) -> u8 {
     match error {
-        ChatError::Store(_) | ChatError::Refused(Refusal::MailRepliesOff) => TEMPORARY,
+        ChatError::Store(_)
+        | ChatError::StaleWordList
+        | ChatError::Refused(Refusal::MailRepliesOff) => TEMPORARY,
         ChatError::Refused(
             Refusal::ReplyAddressInvalid | Refusal::ReplyAddressExpired | Refusal::ThreadNotFound,
         ) => NO_USER,
         ChatError::Refused(Refusal::MailUnreadable) | ChatError::Invalid(_) => DATA_ERROR,
-        ChatError::Refused(_) => NO_PERMISSION,
+        ChatError::Refused(_) | ChatError::RefusedFor(..) => NO_PERMISSION,
     }
 }
 
@@ -71,6 +78,10 @@ fn say(error: &ChatError) -> String {
         ChatError::Invalid(errors) => {
             let details: Vec<&str> = errors.iter().map(|error| error.detail.as_str()).collect();
             format!("The message {}.", details.join("; "))
+        }
+        ChatError::RefusedFor(_, errors) => {
+            let details: Vec<&str> = errors.iter().map(|error| error.detail.as_str()).collect();
+            format!("{error} {}.", details.join("; "))
         }
         other => other.to_string(),
     }

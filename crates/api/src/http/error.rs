@@ -125,6 +125,9 @@ impl From<ChatError> for Problem {
     fn from(error: ChatError) -> Self {
         match error {
             ChatError::Refused(refusal) => refusal.into(),
+            ChatError::RefusedFor(refusal, errors) => Self { errors, ..refusal.into() },
+            // The list changed again and again while the call was tried.
+            ChatError::StaleWordList => Self::unavailable(),
             ChatError::Invalid(errors) => Self::invalid(errors),
             ChatError::Store(error) => error.into(),
         }

@@ -26,6 +26,8 @@ use crate::chat::{Context, Credentials, FieldError, IdempotencyKey, Refusal, api
 
 /// The longest body, in bytes: a message of 10,000 characters with every one escaped, and room to spare.
 const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The longest table, in bytes: 20,000 phrases, and long ones.
+const MAX_TABLE_BYTES: usize = 4 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest `Idempotency-Key`, in bytes.
@@ -150,22 +152,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+        let is_json = has_type(request, "application/json");
         let reading = read(request, payload.take(), MAX_BODY_BYTES);
         Box::pin(async move {
             let bytes = reading.await?;
-            let is_json = content_type.as_ref().is_some_and(|value| {
-                let essence = value.to_str().unwrap_or_default().split(';').next();
-                essence.unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
-            });
             // An empty body stands for an empty object where nothing is required.
             let json: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
             if !is_json && !bytes.is_empty() {
-                return Err(Problem::new(
-                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    "unsupported_media_type",
-                    "Send the body as JSON, with the header Content-Type: application/json.",
-                ));
+                return Err(wrong_type("JSON", "application/json"));
             }
             let value = parse(json)?;
             Ok(Self { value, bytes })
@@ -173,7 +167,39 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     }
 }
 
-/// Reads a body of up to so many bytes.
+/// A body that is a table.
+pub(super) struct Table(pub(super) Bytes);
+
+impl FromRequest for Table {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_csv = has_type(request, "text/csv");
+        let reading = read(request, payload.take(), MAX_TABLE_BYTES);
+        Box::pin(async move {
+            let bytes = reading.await?;
+            if is_csv { Ok(Self(bytes)) } else { Err(wrong_type("CSV", "text/csv")) }
+        })
+    }
+}
+
+fn has_type(request: &HttpRequest, wanted: &str) -> bool {
+    request.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.to_str().unwrap_or_default().split(';').next();
+        essence.unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
+    })
+}
+
+fn wrong_type(name: &str, wanted: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        format!("Send the body as {name}, with the header Content-Type: {wanted}."),
+    )
+}
+
+/// Reads a body of up to so many bytes, within a bound of time.
 pub(super) fn read(
     request: &HttpRequest,
     mut payload: Payload,
@@ -311,10 +337,14 @@ pub(super) fn page_length(limit: Option<i64>) -> Result<i64, Problem> {
     }
 }
 
+/// A number in the path, as it is written.
+pub(super) fn path_number(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|id: &i64| id.to_string() == text)
+}
+
 /// A thread's number in the path. A text that is no number is no thread.
 pub(super) fn thread_id(text: &str) -> Result<i64, Problem> {
-    let id = text.parse().ok().filter(|id: &i64| id.to_string() == text);
-    id.ok_or_else(|| Refusal::ThreadNotFound.into())
+    path_number(text).ok_or_else(|| Refusal::ThreadNotFound.into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `/v1/mails` and `/v1/mail`: the queue, what mails say, who wants them, and answers that come in.
 
+use std::sync::Arc;
+
 use actix_web::http::header;
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
@@ -10,13 +12,14 @@ use super::Shared;
 use super::error::Problem;
 use super::extract::{Body, Nothing, Query, RawBody, Sender, context, page_length};
 use super::openapi::{BodyErrors, Errors};
+use crate::chat::screening::WordList;
 use crate::notify::admin::{
     self, MailPage, MailPreview, MailTemplateDraft, MailTemplateInput, MailTemplateView,
     MailTemplates, MailView, TemplatePath,
 };
 use crate::notify::inbound::{self, Envelope, Inbound, InboundView, MAX_MAIL_BYTES};
 use crate::notify::preferences::{self, MailPreferences};
-use crate::store::{MailChoice, MailFilter, MailState, StoreError};
+use crate::store::{MailChoice, MailFilter, MailState, StoreError, Writer};
 
 /// The longest form that a mail program or a browser sends to unsubscribe, in bytes.
 const MAX_FORM_BYTES: usize = 16 * 1024;
@@ -379,9 +382,10 @@ pub(super) async fn receive_mail(
         move || Inbound::parse(&raw, &envelope, settings.as_deref())
     };
     let inbound = actix_web::web::block(parse).await.map_err(|_| StoreError::Closed)??;
-    let received = state.store.write(move |writer| {
+    let inbound = Arc::new(inbound);
+    let rule = move |writer: &mut Writer<'_>, list: &WordList| {
         inbound::require_caller(writer, &sender.0)?;
-        inbound::post(writer, &context, settings.as_deref(), &inbound)
-    });
-    Ok(Json(received.await?))
+        inbound::post(writer, &context, list, settings.as_deref(), &inbound)
+    };
+    Ok(Json(state.word_list.write(&state.store, rule).await?))
 }

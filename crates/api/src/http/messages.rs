@@ -11,7 +11,9 @@ use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::FieldError;
 use crate::chat::messages::{self, History, HistoryCursor, MessageDraft, MessagePage};
+use crate::chat::screening::WordList;
 use crate::chat::views::MessageView;
+use crate::store::Writer;
 
 /// Which part of the history; at most one of `before`, `after`, `around` and `cursor`.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -98,11 +100,9 @@ pub(super) async fn post_message(
     let id = thread_id(&id)?;
     let context = context(&request);
     let key = body.idempotency_key(&request)?;
-    let done = state
-        .store
-        .write(move |writer| {
-            messages::post(writer, &sender.0, &context, key.as_ref(), id, &body.value)
-        })
-        .await?;
-    Ok(answer(done))
+    let (sender, draft) = (sender.0, body.value);
+    let rule = move |writer: &mut Writer<'_>, list: &WordList| {
+        messages::post(writer, &sender, &context, list, key.as_ref(), id, &draft)
+    };
+    Ok(answer(state.word_list.write(&state.store, rule).await?))
 }

@@ -5,12 +5,14 @@ pub mod error;
 mod demo;
 mod events;
 mod extract;
+mod forbidden_words;
 mod health;
 mod internal;
 mod mail;
 mod messages;
 mod metrics;
 mod middleware;
+mod moderation;
 mod openapi;
 mod pages;
 mod presence;
@@ -37,6 +39,7 @@ use crate::presence::SideDoor;
 use crate::publish::PublisherHandle;
 use crate::store::Store;
 use crate::webhooks::WebhooksHandle;
+use crate::word_list::WordListCache;
 
 pub use middleware::observe;
 pub use openapi::document;
@@ -45,6 +48,8 @@ pub use openapi::document;
 pub struct State {
     /// The way to the database.
     pub store: Store,
+    /// The list of forbidden words, compiled.
+    pub word_list: WordListCache,
     /// The settings.
     pub config: Config,
     /// Signs and verifies user tokens.
@@ -87,6 +92,19 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(threads::tell_typing)
         .service(messages::list_messages)
         .service(messages::post_message)
+        .service(moderation::get_original)
+        // Before `{id}`, which would take their names for numbers.
+        .service(forbidden_words::check_text)
+        .service(forbidden_words::export_forbidden_words)
+        .service(forbidden_words::import_forbidden_words)
+        .service(forbidden_words::list_forbidden_words)
+        .service(forbidden_words::create_forbidden_word)
+        .service(forbidden_words::get_forbidden_word)
+        .service(forbidden_words::patch_forbidden_word)
+        .service(forbidden_words::delete_forbidden_word)
+        .service(moderation::get_audit_log)
+        .service(moderation::get_settings)
+        .service(moderation::patch_settings)
         .service(unread::mark_read)
         .service(unread::get_unread)
         .service(unread::get_unread_batch)

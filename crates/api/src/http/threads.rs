@@ -11,10 +11,11 @@ use super::extract::{Body, Nothing, Query, Sender, context, page_length, thread_
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::FieldError;
+use crate::chat::screening::WordList;
 use crate::chat::starting::{self, ThreadStart};
 use crate::chat::threads::{self, ThreadPage};
 use crate::chat::views::ThreadView;
-use crate::store::{SubjectType, ThreadFilter, ThreadStatus};
+use crate::store::{SubjectType, ThreadFilter, ThreadStatus, Writer};
 
 /// Which threads are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -62,13 +63,11 @@ pub(super) async fn create_thread(
     let context = context(&request);
     let key = body.idempotency_key(&request)?;
     let shop_keys = state.config.keys.shop.clone();
-    let done = state
-        .store
-        .write(move |writer| {
-            starting::start(writer, &sender.0, &context, key.as_ref(), &shop_keys, &body.value)
-        })
-        .await?;
-    Ok(answer(done))
+    let (sender, input) = (sender.0, body.value);
+    let rule = move |writer: &mut Writer<'_>, list: &WordList| {
+        starting::start(writer, &sender, &context, list, key.as_ref(), &shop_keys, &input)
+    };
+    Ok(answer(state.word_list.write(&state.store, rule).await?))
 }
 
 /// The caller's threads, latest activity first.

@@ -11,6 +11,7 @@ use super::quoting;
 use super::settings::MailSettings;
 use super::smtp::OWN_HEADER;
 use crate::chat::messages::{self, MessageDraft};
+use crate::chat::screening::WordList;
 use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, rights};
 use crate::store::{Id, Reader, Writer};
 
@@ -217,6 +218,7 @@ pub(crate) fn require_caller(
 pub(crate) fn post(
     writer: &mut Writer<'_>,
     context: &Context,
+    list: &WordList,
     settings: Option<&MailSettings>,
     inbound: &Inbound,
 ) -> Result<InboundView, ChatError> {
@@ -255,7 +257,7 @@ pub(crate) fn post(
         client_id: Some(inbound.client_id.clone()),
     };
     draft.validate()?;
-    let (message, _) = messages::append(writer, context, &author, seen, &draft)?;
+    let (message, _) = messages::append(writer, context, list, &author, seen, &draft)?;
     Ok(InboundView {
         outcome: "posted",
         reason: None,

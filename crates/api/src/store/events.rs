@@ -64,6 +64,10 @@ pub(super) struct Counters {
     pub(super) event: EventId,
     pub(super) message: Id,
     pub(super) thread: Id,
+    /// Of the last entry of the audit log.
+    pub(super) audit: Id,
+    /// The version of the list of forbidden words.
+    pub(super) forbidden_words: i64,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -97,19 +101,37 @@ impl Counters {
                 StoreError::Migration(format!("the table `counters` has no row `{name}`"))
             })
         };
-        Ok(Self { event: value("event")?, message: value("message")?, thread: value("thread")? })
+        Ok(Self {
+            event: value("event")?,
+            message: value("message")?,
+            thread: value("thread")?,
+            audit: value("audit")?,
+            forbidden_words: value("forbidden_words")?,
+        })
     }
 
     /// Writes those that have been raised since.
     pub(super) fn save(&self, database: &mut Database, before: &Self) -> QueryResult<()> {
-        if self == before {
-            return Ok(());
+        // Every message moves these, in one statement; what follows is rare.
+        let often = |it: &Self| (it.event, it.message, it.thread);
+        if often(self) != often(before) {
+            let value = case_when::<_, _, BigInt>(counters::name.eq("event"), self.event)
+                .when(counters::name.eq("message"), self.message)
+                .otherwise(self.thread);
+            let rows =
+                counters::table.filter(counters::name.eq_any(["event", "message", "thread"]));
+            prepared(diesel::update(rows).set(counters::value.eq(value))).execute(database)?;
         }
-        let value = case_when::<_, _, BigInt>(counters::name.eq("event"), self.event)
-            .when(counters::name.eq("message"), self.message)
-            .otherwise(self.thread);
-        let rows = counters::table.filter(counters::name.eq_any(["event", "message", "thread"]));
-        prepared(diesel::update(rows).set(counters::value.eq(value))).execute(database)?;
+        for (name, value, before) in [
+            ("audit", self.audit, before.audit),
+            ("forbidden_words", self.forbidden_words, before.forbidden_words),
+        ] {
+            if value != before {
+                diesel::update(counters::table.find(name))
+                    .set(counters::value.eq(value))
+                    .execute(database)?;
+            }
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::prepared::{padded, pieces, prepared};
-use super::schema::messages;
+use super::schema::{message_originals, messages};
 use super::{Id, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
 
 /// One entry of a thread.
@@ -48,6 +48,7 @@ pub struct NewMessage {
     pub author_id: String,
     pub side: Side,
     pub text: String,
+    pub flagged: bool,
     pub reply_to: Option<Id>,
     pub client_id: Option<String>,
     pub request_hash: Option<String>,
@@ -59,6 +60,18 @@ macro_rules! page {
     ($query:expr, $thread:expr, $limit:expr) => {
         $query.filter(messages::thread_id.eq($thread)).limit($limit).select(Message::as_select())
     };
+}
+
+/// What somebody wrote where readers see `***`.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = message_originals)]
+pub struct MessageOriginal {
+    /// The message.
+    pub message_id: Id,
+    /// Every byte as it was sent.
+    pub text: String,
+    /// When.
+    pub created_at: Timestamp,
 }
 
 impl Reader<'_> {
@@ -84,6 +97,15 @@ impl Reader<'_> {
             .filter(messages::author_id.eq(author_id))
             .filter(messages::client_id.eq(client_id))
             .select(Message::as_select())
+            .first(self.database)
+            .optional()?)
+    }
+
+    /// What was written where a message shows `***`, if it is kept.
+    pub(crate) fn original(&mut self, message: Id) -> Result<Option<MessageOriginal>, StoreError> {
+        Ok(message_originals::table
+            .find(message)
+            .select(MessageOriginal::as_select())
             .first(self.database)
             .optional()?)
     }
@@ -142,7 +164,7 @@ impl Writer<'_> {
             reply_to: new.reply_to,
             client_id: new.client_id,
             request_hash: new.request_hash,
-            flagged: false,
+            flagged: new.flagged,
             created_at: new.created_at,
             edited_at: None,
             deleted_at: None,
@@ -150,6 +172,12 @@ impl Writer<'_> {
         };
         diesel::insert_into(messages::table).values(&message).execute(self.database)?;
         Ok(message)
+    }
+
+    /// Keeps what was written where a message shows `***`.
+    pub(crate) fn insert_original(&mut self, original: &MessageOriginal) -> Result<(), StoreError> {
+        diesel::insert_into(message_originals::table).values(original).execute(self.database)?;
+        Ok(())
     }
 
     /// Notes that one side has read what the others wrote after `after` and up to `up_to`.

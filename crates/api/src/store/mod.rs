@@ -6,6 +6,7 @@
 //! the same commit and told to those who [`Store::subscribe`].
 
 mod api_keys;
+mod audit_log;
 #[cfg(feature = "sqlite")]
 mod backup;
 mod connection;
@@ -15,6 +16,7 @@ mod copy;
 mod error;
 mod events;
 mod executor;
+mod forbidden_words;
 mod idempotency;
 mod mail_templates;
 mod mails;
@@ -26,6 +28,7 @@ mod prepared;
 mod probe;
 mod read_states;
 mod schema;
+mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text_enum;
@@ -35,16 +38,18 @@ mod vendors;
 mod webhooks;
 
 pub use api_keys::ApiKey;
+pub use audit_log::{AuditEntry, AuditFilter, NewAuditEntry};
 #[cfg(feature = "sqlite")]
 pub use backup::BackupReport;
 pub use connection::DatabaseUrl;
 pub use error::StoreError;
 pub use events::{Cause, NewEvent, StoredEvent};
 pub use executor::{JobError, Store};
+pub use forbidden_words::{ForbiddenWord, ForbiddenWordFilter, WordAction, WordKind};
 pub use idempotency::FirstAnswer;
 pub use mail_templates::{Audience, MailTemplate};
 pub use mails::{Mail, MailChoice, MailFilter, MailKind, MailState, NewMail};
-pub use messages::{Message, NewMessage};
+pub use messages::{Message, MessageOriginal, NewMessage};
 pub use participants::{Participant, ParticipantKind, Side};
 pub use read_states::{Badge, ReadState};
 pub use threads::{SubjectType, Thread, ThreadFilter, ThreadScope, ThreadStatus};

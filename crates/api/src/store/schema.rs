@@ -173,6 +173,49 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    forbidden_words (id) {
+        id -> BigInt,
+        kind -> Text,
+        phrase -> Text,
+        action -> Text,
+        exceptions -> Text,
+        plain -> Text,
+        plain_hash -> Text,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    message_originals (message_id) {
+        message_id -> BigInt,
+        text -> Text,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    audit_log (id) {
+        id -> BigInt,
+        actor_id -> Nullable<Text>,
+        action -> Text,
+        target -> Text,
+        data -> Nullable<Text>,
+        request_id -> Text,
+        at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    settings (name) {
+        name -> Text,
+        value -> Text,
+        changed_by -> Nullable<Text>,
+        changed_at -> Timestamp,
+    }
+}
+
 diesel::joinable!(participants -> threads (thread_id));
 diesel::joinable!(read_states -> threads (thread_id));
 diesel::allow_tables_to_appear_in_same_query!(participants, read_states, threads);

@@ -104,7 +104,11 @@ const GROWTH: [(&str, i64); 12] = [
          FROM numbers WHERE n < {share}",
         1,
     ),
-    ("UPDATE counters SET value = value + 2 * {all} + 1000000 WHERE name <> 'event_pruned'", 1),
+    (
+        "UPDATE counters SET value = value + 2 * {all} + 1000000
+         WHERE name IN ('event', 'message', 'thread')",
+        1,
+    ),
     ("DROP TABLE numbers", 1),
 ];
 

@@ -354,6 +354,14 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Gives a thread its exclamation mark (R11).
+    pub(crate) fn flag_thread(&mut self, thread: Id) -> Result<(), StoreError> {
+        diesel::update(threads::table.find(thread))
+            .set(threads::flagged.eq(true))
+            .execute(self.database)?;
+        Ok(())
+    }
+
     /// Moves a thread to the top of all lists, after a message was written into it.
     pub(crate) fn touch_thread(
         &mut self,

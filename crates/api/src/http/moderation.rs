@@ -1,0 +1,115 @@
+//! What administrators see besides: originals of masked messages, the log of who did what, settings.
+
+use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse, get, patch};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Shared;
+use super::error::Problem;
+use super::extract::{Body, Nothing, Query, Sender, context, page_length, path_number};
+use super::openapi::{BodyErrors, Errors};
+use crate::chat::FieldError;
+use crate::chat::audit::{self, AuditPage};
+use crate::chat::originals::{self, OriginalView};
+use crate::chat::settings::{self, Settings, SettingsPatch};
+use crate::store::AuditFilter;
+
+/// A masked message as it was written, for an administrator who manages messages. Each look is noted in the audit log.
+#[utoipa::path(
+    tag = "messages",
+    params(("id" = i64, Path, description = "The message's number"), super::ActingUser),
+    responses((status = 200, body = OriginalView), Errors),
+)]
+#[get("/v1/messages/{id}/original")]
+pub(super) async fn get_original(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let context = context(&request);
+    let id = path_number(&id).unwrap_or(0);
+    // It writes, too: who looked.
+    let original =
+        state.store.write(move |writer| originals::get(writer, &sender.0, &context, id)).await?;
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(original))
+}
+
+/// Which entries of the log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AuditQuery {
+    /// By this user.
+    actor_id: Option<String>,
+    /// Of this kind, e.g. `message.original_read`.
+    action: Option<String>,
+    /// Length of a page: 30 unless given, at most 100.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// What the shop's backend and its staff did, the newest first; for the backend and root administrators.
+#[utoipa::path(
+    tag = "audit",
+    params(AuditQuery, super::ActingUser),
+    responses((status = 200, body = AuditPage), Errors),
+)]
+#[get("/v1/audit-log")]
+pub(super) async fn get_audit_log(
+    state: Shared,
+    sender: Sender,
+    query: Query<AuditQuery>,
+) -> Result<Json<AuditPage>, Problem> {
+    let query = query.0;
+    let limit = page_length(query.limit)?;
+    let below = query.cursor.map(|cursor| cursor.parse()).transpose();
+    let below = below.map_err(|_| {
+        Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
+    })?;
+    let filter = AuditFilter { actor_id: query.actor_id, action: query.action, below };
+    Ok(Json(state.store.read(move |reader| audit::list(reader, &sender.0, &filter, limit)).await?))
+}
+
+/// The settings that are changed while the daemon runs.
+#[utoipa::path(
+    tag = "settings",
+    params(super::ActingUser),
+    responses((status = 200, body = Settings), Errors),
+)]
+#[get("/v1/settings")]
+pub(super) async fn get_settings(
+    state: Shared,
+    sender: Sender,
+    _: Query<Nothing>,
+) -> Result<Json<Settings>, Problem> {
+    Ok(Json(state.store.read(move |reader| settings::get(reader, &sender.0)).await?))
+}
+
+/// Changes some settings; each change is noted in the audit log.
+#[utoipa::path(
+    tag = "settings",
+    request_body = SettingsPatch,
+    params(super::ActingUser),
+    responses((status = 200, body = Settings), Errors, BodyErrors),
+)]
+#[patch("/v1/settings")]
+pub(super) async fn patch_settings(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    body: Body<SettingsPatch>,
+) -> Result<Json<Settings>, Problem> {
+    let context = context(&request);
+    Ok(Json(
+        state
+            .store
+            .write(move |writer| settings::patch(writer, &sender.0, &context, &body.value))
+            .await?,
+    ))
+}

@@ -212,10 +212,10 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
     let inbound = shop.request(Method::POST, "/v1/mail/inbound").body("From: a@b\r\n\r\nx");
     document.check("post /v1/mail/inbound", 409, shop.send(inbound).await?)?;
     // What those who manage messages do.
+    let path = format!("/v1/threads/{id}");
     forbidden_words(&cast, &document, &path).await?;
 
     // Refused.
-    let path = format!("/v1/threads/{id}");
     let nobody = cast.stack.anonymous()?;
     document.check("get /v1/unread", 401, nobody.get("/v1/unread").await?)?;
     document.check("get /v1/threads/{id}", 404, cast.outsider.get(&path).await?)?;

@@ -305,7 +305,8 @@ manage() {
   case $manager-$action in
     supervisor-pid) supervisorctl pid "$program" 2>/dev/null | grep -E '^[1-9][0-9]*$' ;;
     supervisor-hand_over) supervisorctl signal USR2 "$program" >/dev/null ;;
-    supervisor-start) supervisorctl start "$program" >/dev/null || true ;;
+    # Not `start`: to one that is waiting to be tried again after a crash it says that it is started already.
+    supervisor-start) supervisorctl restart "$program" >/dev/null || true ;;
     supervisor-stop) supervisorctl stop "$program" >/dev/null || true ;;
     supervisor-restart) supervisorctl restart "$program" >/dev/null || true ;;
     systemd-pid) systemctl show --property=MainPID --value "$program" | grep -E '^[1-9][0-9]*$' ;;
@@ -427,7 +428,20 @@ give_database_back() {
 
 nginx_runs() { [[ -s /run/nginx.pid ]] && kill -0 "$(</run/nginx.pid)" 2>/dev/null; }
 
-keep_nginx() { rm -rf "$scratch/nginx" && cp -a /etc/nginx "$scratch/nginx"; }
+# Sites that were edited. They may stand anywhere, since nginx follows links, so they are kept one by one.
+edited=()
+
+keep_nginx() {
+  edited=()
+  rm -rf "$scratch/nginx" && cp -a /etc/nginx "$scratch/nginx"
+}
+
+# edit_site FILE: puts what was prepared in its place.
+edit_site() {
+  cp "$1" "$scratch/edited-${#edited[@]}"
+  edited+=("$1")
+  cat "$scratch/site" >"$1"
+}
 
 # Puts back what has been kept; files are written in place, since they may be links.
 undo_nginx() {
@@ -439,6 +453,7 @@ undo_nginx() {
       cat "$scratch/nginx/$file" >"/etc/nginx/$file"
     fi
   done < <({ cd /etc/nginx && find . -type f; cd "$scratch/nginx" && find . -type f; } | sort -u)
+  for file in "${!edited[@]}"; do cat "$scratch/edited-$file" >"${edited[file]}"; done
 }
 
 # Lets nginx take what was changed, or undoes it: the shop goes on in any case.
@@ -451,6 +466,12 @@ apply_nginx() {
   if nginx_runs; then nginx -s reload 2>"$scratch/nginx.log" || die "nginx does not reload: $(<"$scratch/nginx.log")"; else say '    nginx does not run: start it'; fi
 }
 
+# Before anything is changed.
+check_nginx() {
+  command -v nginx >/dev/null || return 0
+  nginx -t -q 2>"$scratch/nginx.log" || { cat "$scratch/nginx.log" >&2; die 'nginx -t fails already: mend that first'; }
+}
+
 set_up_nginx() {
   local changed=''
   if ! command -v nginx >/dev/null; then
@@ -458,7 +479,6 @@ set_up_nginx() {
     say '    There is no nginx here. For Apache see deploy/httpd/.'
     return
   fi
-  nginx -t -q 2>"$scratch/nginx.log" || { cat "$scratch/nginx.log" >&2; die 'nginx -t fails already: mend that first'; }
   keep_nginx
   if place chaffer.conf "$nginx_http"; then changed=yes; fi
   if place chaffer-locations.conf "$nginx_locations"; then changed=yes; fi
@@ -504,7 +524,7 @@ add_include() {
       }
       if (!blocks) exit 1
     }' "$file" >"$scratch/site" || { undo_nginx; die "--nginx-site: there is no server block in $file"; }
-  cat "$scratch/site" >"$file"
+  edit_site "$file"
   say "    The include line is in $file"
 }
 
@@ -516,9 +536,9 @@ remove_from_nginx() {
   keep_nginx
   while read -r file; do
     sed "/^[[:space:]]*include[[:space:]][^;]*chaffer-locations\.conf\"\?;[[:space:]]*\(#.*\)\?$/d" "$file" >"$scratch/site"
-    cat "$scratch/site" >"$file"
+    edit_site "$file"
     say "    The include line is gone from $file"
-  done < <(grep -rlE '^[[:space:]]*include[[:space:]][^;]*chaffer-locations\.conf' /etc/nginx | xargs -r readlink -f | sort -u)
+  done < <(grep -RlE '^[[:space:]]*include[[:space:]][^;]*chaffer-locations\.conf' /etc/nginx | xargs -r readlink -f | sort -u)
   rm -f "$nginx_http" "$nginx_locations"
   apply_nginx 'its configuration without Chaffer (is chaffer-locations.conf included in some other way?)'
 }
@@ -537,11 +557,10 @@ explain() {
       say '  then run this again.'
     fi
   fi
-  if command -v nginx >/dev/null && ! grep -rqs 'chaffer-locations\.conf' /etc/nginx/sites-enabled /etc/nginx/nginx.conf /etc/nginx/conf.d; then
+  if command -v nginx >/dev/null && ! grep -RqsE '^[^#]*include[[:space:]][^;]*chaffer-locations\.conf' /etc/nginx/sites-enabled /etc/nginx/nginx.conf /etc/nginx/conf.d; then
     say "  Put this line into the shop's server { ... } (or run this again with --nginx-site FILE), then: nginx -t && nginx -s reload"
     say "      $include"
-  fi
-  if [[ -n $site ]]; then say "  Try it:  curl $site/chat/readyz"; fi
+  elif [[ -n $site ]]; then say "  Try it:  curl $site/chat/readyz"; fi
 }
 
 install_or_upgrade() {
@@ -551,6 +570,7 @@ install_or_upgrade() {
     [[ -x $previous/chaffer-api ]] || die "$releases/current leads nowhere: --uninstall, then install again; data and configuration stay"
     first=''
   fi
+  check_nginx
   choose_manager
   [[ -n $binaries ]] || build
   unpack

@@ -40,6 +40,8 @@ const SHUTDOWN_SECONDS: u64 = 5;
 const MAX_READERS: usize = 64;
 /// The longest that an address which somebody gave us may take.
 const MAX_OUTGOING_SECONDS: u64 = 30;
+/// The longest wait before a webhook is tried again: thirty days.
+const MAX_RETRY_SECONDS: u64 = 30 * 86_400;
 /// How long a caller may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any proxy keeps an idle connection to us, so that it never meets one that is being closed.
@@ -109,7 +111,8 @@ impl Api {
             &config.outgoing.allowed_networks,
             Duration::from_secs(config.outgoing.timeout_seconds.clamp(1, MAX_OUTGOING_SECONDS)),
         );
-        let retries = config.webhooks.retry_seconds.iter().copied().map(Duration::from_secs);
+        let retries = config.webhooks.retry_seconds.iter();
+        let retries = retries.map(|it| Duration::from_secs((*it).min(MAX_RETRY_SECONDS)));
         let webhooks = Worker::new(store.clone(), outgoing.clone(), retries.collect());
         let webhooks_handle = webhooks.handle();
         let side_door = SideDoor::new(config.push_http_url(), link_keys.clone())

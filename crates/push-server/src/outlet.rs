@@ -114,13 +114,21 @@ impl Outlet {
         self.waker.wake();
     }
 
-    /// Puts one whole frame behind what waits, without writing: [`Outlet::flush`] writes several in one system call.
+    /// Puts one whole frame behind what waits: [`Outlet::flush`] writes several in one system call.
     pub fn enqueue(&self, frame: &Bytes) {
         let mut backlog = self.lock();
         if backlog.phase != Phase::Open {
             return;
         }
-        if backlog.bytes + frame.len() + QUEUE_ENTRY_BYTES > self.limit {
+        let bytes = frame.len() + QUEUE_ENTRY_BYTES;
+        if backlog.bytes + bytes > self.limit {
+            // What the socket would take is no sign of a slow peer.
+            self.write_out(&mut backlog);
+        }
+        if backlog.phase != Phase::Open {
+            drop(backlog);
+            self.waker.wake();
+        } else if !backlog.queue.is_empty() && backlog.bytes + bytes > self.limit {
             self.overflow(&mut backlog);
         } else {
             backlog.push(frame.clone());
@@ -131,9 +139,9 @@ impl Outlet {
     pub fn flush(&self) {
         let mut backlog = self.lock();
         self.write_out(&mut backlog);
-        let rest = !backlog.queue.is_empty();
+        let unfinished = !backlog.queue.is_empty() || backlog.phase == Phase::Aborted;
         drop(backlog);
-        if rest {
+        if unfinished {
             self.waker.wake();
         }
     }
@@ -321,5 +329,30 @@ impl Backlog {
 
     fn abort(&mut self) {
         *self = Self { phase: Phase::Aborted, ..Self::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_peer_that_reads_gets_more_at_once_than_its_queue_may_hold() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let outlet = Outlet::new(accepted.unwrap().0, 10_000, Arc::default());
+        for _ in 0..5 {
+            outlet.enqueue(&Bytes::from(vec![b'x'; 6_000]));
+        }
+        outlet.enqueue(&Bytes::from(vec![b'y'; 20_000]));
+        outlet.flush();
+        assert_eq!(outlet.phase(), Phase::Open);
+        let mut heard = vec![0; 50_000];
+        peer.unwrap().read_exact(&mut heard).await.unwrap();
+        assert!(heard[..30_000].iter().all(|byte| *byte == b'x'));
+        assert!(heard[30_000..].iter().all(|byte| *byte == b'y'));
     }
 }

@@ -89,6 +89,8 @@ impl DatabaseUrl {
         // Nobody else sees the file before it is whole.
         to.batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF")?;
         let mut from = self.connect(Use::Reading)?;
+        // Without it the snapshot is none, and MariaDB only warns; a shop's server may have another default.
+        from.batch("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
         from.batch("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
         to.begin_writing()?;
         for table in &tables {
@@ -176,6 +178,8 @@ fn replace_all(
     restored.event = before.event.max(restored.event) + JUMP;
     restored.message = before.message.max(restored.message);
     restored.thread = before.thread.max(restored.thread);
+    // A list that a node has compiled already must not pass for the restored one.
+    restored.forbidden_words = before.forbidden_words.max(restored.forbidden_words) + 1;
     diesel::update(counters::table.find("event_pruned"))
         .set(counters::value.eq(restored.event))
         .execute(to)?;

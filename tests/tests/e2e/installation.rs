@@ -147,19 +147,7 @@ async fn in_debian(_: &Scene, debian: Debian) -> Result<()> {
     let output = debian.install(&INSTALL).await?;
     ensure!(output.contains("/etc/chaffer/api-key"), "{output}");
     the_secrets_are_kept(&debian)?;
-    // For a moment after its reload the workers of nginx that know nothing of Chaffer still answer.
-    until("the shop and its chat answer, and nothing that is not for the public", async || {
-        for _ in 0..20 {
-            let page = front.get("/").await?.status;
-            let chat = front.get("/chat/readyz").await?.status;
-            let private = front.get("/chat/metrics").await?.status;
-            if (page, chat, private) != (200, 200, 403) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    })
-    .await?;
+    nginx_knows_the_chat(&front).await?;
 
     // It serves: the backend calls the API on its own machine, the browsers come through nginx.
     let key = debian.read("/etc/chaffer/api-key")?;
@@ -239,6 +227,7 @@ async fn in_debian(_: &Scene, debian: Debian) -> Result<()> {
 
     // Installed again, it goes on with them; at last all of it goes.
     debian.install(&INSTALL).await?;
+    nginx_knows_the_chat(&front).await?;
     let messages = buyer.get(&format!("/v1/threads/{thread}/messages")).await?.expect(200)?;
     ensure!(messages.to_string().contains("after the failure"), "{messages}");
     debian.install(&["--uninstall", "--purge"]).await?;
@@ -248,6 +237,22 @@ async fn in_debian(_: &Scene, debian: Debian) -> Result<()> {
     }
     assert_eq!(debian.group()?, None);
     Ok(())
+}
+
+/// For a moment after its reload the workers of nginx that know nothing of Chaffer still answer.
+async fn nginx_knows_the_chat(front: &Api) -> Result<()> {
+    until("the shop and its chat answer, and nothing that is not for the public", async || {
+        for _ in 0..20 {
+            let page = front.get("/").await?.status;
+            let chat = front.get("/chat/readyz").await?.status;
+            let private = front.get("/chat/metrics").await?.status;
+            if (page, chat, private) != (200, 200, 403) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+    .await
 }
 
 fn the_secrets_are_kept(debian: &Debian) -> Result<()> {

@@ -1,5 +1,6 @@
 import { Api } from "./api.ts";
-import { type Clock, realClock } from "./clock.ts";
+import { backOff, type Clock, pause, realClock } from "./clock.ts";
+import { isPassing } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import { type Connection, Live, type Socket } from "./socket.ts";
 import { type Draft, Outbox } from "./outbox.ts";
@@ -27,6 +28,7 @@ export class Chat<S extends Session = Session> {
   readonly live: Live;
   readonly #clock: Clock;
   readonly #outboxes = new Map<number, Outbox>();
+  readonly #opening = new Map<number, Promise<void>>();
   readonly #readUpTo = new Map<number, number>();
   readonly #typed = new Map<number, number>();
   #watched: string[] = [];
@@ -58,11 +60,26 @@ export class Chat<S extends Session = Session> {
     return chat;
   }
 
-  /** Reads the newest messages of a thread, once. */
-  async open(threadId: number): Promise<void> {
-    if (this.inbox.conversations.get(threadId)?.loaded) return;
-    await this.#newest(threadId);
-    this.options.onChange();
+  /** Reads the newest messages of a thread, once. Without a network it goes on trying: the reader waits for them. */
+  open(threadId: number): Promise<void> {
+    let opening = this.#opening.get(threadId);
+    if (opening === undefined) {
+      opening = this.#open(threadId).finally(() => this.#opening.delete(threadId));
+      this.#opening.set(threadId, opening);
+    }
+    return opening;
+  }
+
+  async #open(threadId: number): Promise<void> {
+    for (let attempt = 0; this.inbox.conversations.get(threadId)?.loaded === false; attempt++) {
+      try {
+        await this.#newest(threadId);
+        this.options.onChange();
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+        await pause(this.#clock, backOff(attempt, this.#clock.random, 500, 5_000));
+      }
+    }
   }
 
   async older(threadId: number): Promise<void> {

@@ -49,6 +49,7 @@ mod reading;
 mod requests;
 mod resume;
 mod retries;
+mod roles;
 mod strangers;
 mod syscalls;
 mod threads;

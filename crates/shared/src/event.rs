@@ -20,6 +20,10 @@ pub mod name {
     pub const THREAD_UPDATED: &str = "thread.updated";
     /// Somebody wrote; data: the message.
     pub const MESSAGE_CREATED: &str = "message.created";
+    /// Somebody changed a message; data: the message as it is now.
+    pub const MESSAGE_UPDATED: &str = "message.updated";
+    /// A message was taken back; data: what is left of it.
+    pub const MESSAGE_DELETED: &str = "message.deleted";
     /// Something forbidden was found in a message; data: `{thread_id, message_id}`; told to the vendor and the staff alone.
     pub const MESSAGE_FLAGGED: &str = "message.flagged";
     /// Somebody read; data: `{thread_id, user_id, up_to, read_at}`.

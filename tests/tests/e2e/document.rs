@@ -146,6 +146,20 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
     let ids = json!({"user_ids": ["buyer", "seller", "nobody"]});
     document.send(shop, "post /v1/unread/batch", "/v1/unread/batch", ids, 200).await?;
 
+    // Changed, and taken back.
+    let message = format!("/v1/messages/{}", id_of(&reply)?);
+    let call = "patch /v1/messages/{id}";
+    document.send(seller, call, &message, json!({"text": "No"}), 200).await?;
+    document.check(call, 403, buyer.patch(&message, json!({"text": "x"})).await?)?;
+    document.check(call, 404, cast.outsider.patch(&message, json!({"text": "x"})).await?)?;
+    let call = "delete /v1/messages/{id}";
+    document.check(call, 403, buyer.delete(&message).await?)?;
+    document.check(call, 204, seller.delete(&message).await?)?;
+    let call = "patch /v1/messages/{id}";
+    document.check(call, 410, seller.patch(&message, json!({"text": "x"})).await?)?;
+    let history = cast.boss.get(&format!("{message}/history")).await?;
+    document.check("get /v1/messages/{id}/history", 200, history)?;
+
     // As both sides, page by page, read it.
     for person in [buyer, seller] {
         for query in ["", "?limit=1", "?status=open&subject_type=product&unread=false"] {
@@ -307,6 +321,8 @@ async fn b5_the_examples_of_bodies_are_understood(scene: &Scene) -> Result<()> {
     let path = format!("/v1/threads/{}", id_of(&thread)?);
     let (call, messages) = ("post /v1/threads/{id}/messages", format!("{path}/messages"));
     let said = document.send(&anna, call, &messages, example("MessageDraft")?, 201).await?;
+    let (call, message) = ("patch /v1/messages/{id}", format!("/v1/messages/{}", said["id"]));
+    document.send(&anna, call, &message, example("MessageChange")?, 200).await?;
     let mut read = example("ReadUpTo")?;
     read["up_to"] = said["id"].clone();
     let call = "post /v1/threads/{id}/read";

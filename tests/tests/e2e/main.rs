@@ -27,6 +27,7 @@ mod apache;
 mod backup;
 mod callers;
 mod cast;
+mod changes;
 mod chaos;
 mod demo;
 mod deployment;

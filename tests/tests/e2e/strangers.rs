@@ -24,6 +24,8 @@ const MISSING: i64 = 987_654_321;
 enum Rule {
     /// Names a thread: answered exactly as if there were no such thread.
     Thread,
+    /// Names a message: answered exactly as if there were no such message.
+    Message,
     /// A list or a sum: the same as before the thread was there.
     Same,
     /// The shop's backend alone, or with it those who manage messages.
@@ -53,7 +55,9 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         (_, "/v1/forbidden-words" | "/v1/forbidden-words/{id}") => Rule::Backend,
         ("post", "/v1/forbidden-words/check" | "/v1/forbidden-words/import") => Rule::Backend,
         ("get", "/v1/forbidden-words/export") => Rule::Backend,
-        ("get", "/v1/messages/{id}/original" | "/v1/audit-log") => Rule::Backend,
+        ("get", "/v1/messages/{id}/original" | "/v1/messages/{id}/history") => Rule::Backend,
+        ("get", "/v1/audit-log") => Rule::Backend,
+        ("patch" | "delete", "/v1/messages/{id}") => Rule::Message,
         ("get" | "patch", "/v1/settings") => Rule::Backend,
         ("post", "/v1/threads") => Rule::Own,
         ("get", "/v1/threads" | "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
@@ -266,18 +270,18 @@ async fn walk(
 ) -> Result<()> {
     let verb: Method = method.to_uppercase().parse()?;
     match rule {
-        Rule::Thread => {
+        Rule::Thread | Rule::Message => {
+            let thing = if rule == Rule::Thread { secret.thread } else { secret.message };
             for (query, body) in questions(secret, method, path) {
-                let ask = async |thread: i64| -> Result<Answer> {
-                    let path = path.replace("{id}", &thread.to_string());
+                let ask = async |thing: i64| -> Result<Answer> {
+                    let path = path.replace("{id}", &thing.to_string());
                     let request = person.request(verb.clone(), &format!("{path}{query}"));
                     let request = if body.is_null() { request } else { request.json(&body) };
                     person.send(request).await
                 };
-                let (missing, theirs) = (ask(MISSING).await?, ask(secret.thread).await?);
+                let (missing, theirs) = (ask(MISSING).await?, ask(thing).await?);
                 ensure!((400..500).contains(&theirs.status), "{query} {body}: {theirs}");
-                let (this, that) =
-                    (plain(&theirs, Some(secret.thread)), plain(&missing, Some(MISSING)));
+                let (this, that) = (plain(&theirs, Some(thing)), plain(&missing, Some(MISSING)));
                 ensure!(this == that, "{query} {body}: {this:?} differs from {that:?}");
                 let expected = if person.id == "clerk" { 403 } else { 404 };
                 ensure!(
@@ -288,7 +292,7 @@ async fn walk(
         }
         Rule::Backend => {
             let id = match path {
-                "/v1/messages/{id}/original" => secret.message.to_string(),
+                path if path.starts_with("/v1/messages/") => secret.message.to_string(),
                 _ => secret.customer.to_owned(),
             };
             let path = path
@@ -355,6 +359,9 @@ fn questions(secret: &Secret, method: &str, path: &str) -> Vec<(String, Value)> 
         ],
         ("post", "/v1/threads/{id}/read") => {
             vec![bare(json!({"up_to": message})), bare(json!({"up_to": 0})), bare(json!({}))]
+        }
+        ("patch", "/v1/messages/{id}") => {
+            vec![bare(json!({"text": "mine"})), bare(json!({"text": ""})), bare(json!({}))]
         }
         ("post", _) => vec![bare(json!({}))],
         _ => vec![bare(Value::Null)],

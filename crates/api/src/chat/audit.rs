@@ -10,6 +10,8 @@ use crate::store::{AuditEntry, AuditFilter, Id, NewAuditEntry, Reader, Writer};
 /// Names of what is noted; they never change.
 pub(crate) mod action {
     pub(crate) const ORIGINAL_READ: &str = "message.original_read";
+    pub(crate) const HISTORY_READ: &str = "message.history_read";
+    pub(crate) const MESSAGE_DELETED: &str = "message.deleted";
     pub(crate) const WORD_CREATED: &str = "forbidden_word.created";
     pub(crate) const WORD_CHANGED: &str = "forbidden_word.changed";
     pub(crate) const WORD_DELETED: &str = "forbidden_word.deleted";

@@ -158,6 +158,9 @@ refusals! {
     ForbiddenWordExists, Conflict, "forbidden_word_exists", "The list has an entry that finds the same already; change that one.";
     ForbiddenWordNotFound, NotFound, "forbidden_word_not_found", "There is no such entry on the list.";
     TooManyForbiddenWords, Conflict, "too_many_forbidden_words", "The list is full: it has at most 20,000 entries, and 100 regular expressions among them.";
+    MessageNotFound, NotFound, "message_not_found", "There is no such message.";
+    MessageDeleted, Gone, "message_deleted", "This message was taken back.";
+    EditWindowOver, Forbidden, "edit_window_over", "This message is too old to be changed or taken back; write another one.";
     OriginalNotFound, NotFound, "original_not_found", "No original of such a message is kept: it was not masked, or the setting keep_originals was off.";
     CursorExpired, Gone, "cursor_expired", "Events from so long ago are no longer kept: load the threads anew and go on from a call without `after`.";
 }

@@ -188,6 +188,7 @@ pub(crate) fn append(
         reply_to: draft.reply_to,
         request_hash: draft.client_id.is_some().then_some(request_hash),
         client_id: draft.client_id.clone(),
+        system_entry: None,
         created_at: context.timestamp(),
     })?;
     let topics = addressing::of_thread(writer, &thread, &participants)?;
@@ -296,7 +297,7 @@ pub(crate) fn cut<T>(list: &mut Vec<T>, limit: i64) -> bool {
 }
 
 /// A message as its author sees it.
-fn view(author: &User, message: &Message, side: Side) -> MessageView {
+pub(crate) fn view(author: &User, message: &Message, side: Side) -> MessageView {
     with_flag(Directory::of_author(author).message(message), message, side)
 }
 

@@ -11,6 +11,7 @@ mod validate;
 
 pub mod api_keys;
 pub mod audit;
+pub mod changes;
 pub mod events;
 pub mod forbidden_words;
 pub mod forbidden_words_csv;

@@ -29,6 +29,13 @@ pub(crate) struct Screened {
     is_masked: bool,
 }
 
+impl Screened {
+    /// Whether a message that says this already says all of it.
+    pub(crate) fn is_what_it_says(&self, message: &Message) -> bool {
+        !self.is_masked && self.text == message.text && self.flagged == message.flagged
+    }
+}
+
 impl WordList {
     /// The list before anything is on it.
     #[must_use]

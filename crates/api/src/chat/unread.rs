@@ -12,7 +12,8 @@ use super::rights::{self, Seen};
 use super::validate::Problems;
 use super::{Caller, ChatError, Context, Credentials, addressing};
 use crate::store::{
-    Badge, Cause, Id, NewEvent, Participant, ReadState, Reader, Side, SubjectType, Thread, Writer,
+    Badge, Cause, Id, Message, NewEvent, Participant, ParticipantKind, ReadState, Reader, Side,
+    SubjectType, Thread, Writer,
 };
 
 /// The most users that one call may ask about.
@@ -92,6 +93,40 @@ pub(crate) fn raise(
     writer.raise_unread(thread.id, author, &readers, activity)?;
     for Badge { user, total, here } in readers {
         tell(writer, context, thread.id, user, here.unwrap_or(0) + 1, total + 1);
+    }
+    Ok(())
+}
+
+/// Counts a message that is about to be deleted no longer for those who have not read it.
+pub(crate) fn lower(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    thread: &Thread,
+    participants: &[Participant],
+    message: &Message,
+) -> Result<(), ChatError> {
+    if message.system_entry.is_some() {
+        return Ok(());
+    }
+    let mut readers = addressing::readers(writer, thread, participants, &message.author_id)?;
+    readers.retain(|reader| reader.here.is_some_and(|here| here > 0));
+    if readers.is_empty() {
+        return Ok(());
+    }
+    // What somebody has not read are always the last messages of others; who came later was never told of the ones before.
+    let from_here = writer.count_by_author(thread.id, message.id)?;
+    let total: i64 = from_here.iter().map(|(_, _, count)| count).sum();
+    readers.retain(|reader| {
+        let own = from_here
+            .iter()
+            .find(|(kind, author, _)| *kind == ParticipantKind::User && *author == reader.user);
+        let of_others = total - own.map_or(0, |(_, _, count)| *count);
+        reader.here.is_some_and(|here| of_others <= here)
+    });
+    let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
+    writer.lower_unread(thread.id, &users)?;
+    for Badge { user, total, here } in readers {
+        tell(writer, context, thread.id, user, here.unwrap_or(1) - 1, total - 1);
     }
     Ok(())
 }

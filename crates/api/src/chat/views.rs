@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::store::{
-    Id, Message, Participant, ParticipantKind, Reader, Role, Side, StoreError, SubjectType, Thread,
-    ThreadStatus, Timestamp, User, Vendor, VendorStatus,
+    Id, Message, Participant, ParticipantKind, Reader, Role, Side, StoreError, SubjectType,
+    SystemEntry, Thread, ThreadStatus, Timestamp, User, Vendor, VendorStatus,
 };
 
 /// A person as others see it: no address, no phone number.
@@ -53,7 +53,8 @@ pub struct VendorBrief {
         "author": {"id": "7", "role": "customer", "name": "Anna", "avatar_url": null},
         "text": "Is it dishwasher-safe?", "flagged": false, "attachments": [], "reply_to": null,
         "client_id": "3f0c9a52-6d2b-4b0e-9f55-0a1a52a7c9d1",
-        "created_at": "2026-03-01T09:30:00.000Z", "edited_at": null, "deleted_at": null, "read_at": null
+        "created_at": "2026-03-01T09:30:00.000Z", "edited_at": null, "deleted_at": null, "read_at": null,
+        "system": null
     })
 )]
 pub struct MessageView {
@@ -96,6 +97,10 @@ pub struct MessageView {
     #[serde(with = "chaffer_shared::time::option")]
     #[schema(required = true)]
     pub read_at: Option<DateTime<Utc>>,
+    /// Set if nobody wrote it: what its author did to the thread. Its text is empty, and it is never unread.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub system: Option<SystemEntry>,
 }
 
 /// What a thread is about.
@@ -375,6 +380,7 @@ impl Directory {
             edited_at: utc(message.edited_at),
             deleted_at: utc(message.deleted_at),
             read_at: utc(message.read_at),
+            system: message.system_entry,
         }
     }
 

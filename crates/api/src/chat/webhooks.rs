@@ -15,10 +15,12 @@ use crate::store::{
 };
 
 /// The events that a webhook may subscribe to.
-pub(crate) const EVENTS: [&str; 5] = [
+pub(crate) const EVENTS: [&str; 7] = [
     name::THREAD_CREATED,
     name::THREAD_UPDATED,
     name::MESSAGE_CREATED,
+    name::MESSAGE_UPDATED,
+    name::MESSAGE_DELETED,
     name::THREAD_READ,
     name::UNREAD_CHANGED,
 ];

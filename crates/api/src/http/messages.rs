@@ -1,18 +1,19 @@
 //! `/v1/threads/{id}/messages`: what is written, and what was.
 
 use actix_web::web::{Json, Path};
-use actix_web::{HttpRequest, HttpResponse, get, post};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, Sender, context, page_length, thread_id};
+use super::extract::{Body, Nothing, Query, Sender, context, page_length, path_number, thread_id};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
-use crate::chat::FieldError;
+use crate::chat::changes::{self, MessageChange};
 use crate::chat::messages::{self, History, HistoryCursor, MessageDraft, MessagePage};
 use crate::chat::screening::WordList;
 use crate::chat::views::MessageView;
+use crate::chat::{FieldError, Refusal};
 use crate::store::Writer;
 
 /// Which part of the history; at most one of `before`, `after`, `around` and `cursor`.
@@ -105,4 +106,56 @@ pub(super) async fn post_message(
         messages::post(writer, &sender, &context, list, key.as_ref(), id, &draft)
     };
     Ok(answer(state.word_list.write(&state.store, rule).await?))
+}
+
+/// A message's number in the path. A text that is no number is no message.
+pub(super) fn message_id(text: &str) -> Result<i64, Problem> {
+    path_number(text).ok_or_else(|| Refusal::MessageNotFound.into())
+}
+
+/// Changes what one's own message says, for as long as the setting `edit_seconds` allows. It goes through the list of forbidden
+/// words like a new one.
+#[utoipa::path(
+    tag = "messages",
+    request_body = MessageChange,
+    params(("id" = i64, Path, description = "The message's number"), super::ActingUser),
+    responses((status = 200, body = MessageView), (status = 410, body = Problem, content_type = "application/problem+json", description = "It was taken back"), Errors, BodyErrors),
+)]
+#[patch("/v1/messages/{id}")]
+pub(super) async fn edit_message(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    id: Path<String>,
+    body: Body<MessageChange>,
+) -> Result<Json<MessageView>, Problem> {
+    let id = message_id(&id)?;
+    let context = context(&request);
+    let (sender, change) = (sender.0, body.value);
+    let rule = move |writer: &mut Writer<'_>, list: &WordList| {
+        changes::edit(writer, &sender, &context, list, id, &change)
+    };
+    Ok(Json(state.word_list.write(&state.store, rule).await?))
+}
+
+/// Takes a message back: one's own, for as long as the setting `edit_seconds` allows; for an administrator who manages messages
+/// any, which is noted in the audit log. An empty one is left in its place.
+#[utoipa::path(
+    tag = "messages",
+    params(("id" = i64, Path, description = "The message's number"), super::ActingUser),
+    responses((status = 204, description = "Taken back, now or before"), Errors),
+)]
+#[delete("/v1/messages/{id}")]
+pub(super) async fn delete_message(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = message_id(&id)?;
+    let context = context(&request);
+    state.store.write(move |writer| changes::delete(writer, &sender.0, &context, id)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -92,6 +92,9 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(threads::tell_typing)
         .service(messages::list_messages)
         .service(messages::post_message)
+        .service(messages::edit_message)
+        .service(messages::delete_message)
+        .service(moderation::get_history)
         .service(moderation::get_original)
         // Before `{id}`, which would take their names for numbers.
         .service(forbidden_words::check_text)

@@ -11,6 +11,7 @@ use super::extract::{Body, Nothing, Query, Sender, context, page_length, path_nu
 use super::openapi::{BodyErrors, Errors};
 use crate::chat::FieldError;
 use crate::chat::audit::{self, AuditPage};
+use crate::chat::changes::{self, HistoryView};
 use crate::chat::originals::{self, OriginalView};
 use crate::chat::settings::{self, Settings, SettingsPatch};
 use crate::store::AuditFilter;
@@ -35,6 +36,29 @@ pub(super) async fn get_original(
     let original =
         state.store.write(move |writer| originals::get(writer, &sender.0, &context, id)).await?;
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(original))
+}
+
+/// All that a message has said, taken back or not, for an administrator who manages messages. Each look is noted in the audit
+/// log.
+#[utoipa::path(
+    tag = "messages",
+    params(("id" = i64, Path, description = "The message's number"), super::ActingUser),
+    responses((status = 200, body = HistoryView), Errors),
+)]
+#[get("/v1/messages/{id}/history")]
+pub(super) async fn get_history(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let context = context(&request);
+    let id = path_number(&id).unwrap_or(0);
+    // It writes, too: who looked.
+    let history =
+        state.store.write(move |writer| changes::history(writer, &sender.0, &context, id)).await?;
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(history))
 }
 
 /// Which entries of the log.

@@ -345,6 +345,7 @@ mod tests {
             "MailPreferences",
             "MailTemplateDraft",
             "MailTemplateInput",
+            "MessageChange",
             "MessageDraft",
             "ReadUpTo",
             "ReplayInput",

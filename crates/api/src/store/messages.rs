@@ -3,8 +3,19 @@
 use diesel::prelude::*;
 
 use super::prepared::{padded, pieces, prepared};
-use super::schema::{message_originals, messages};
+use super::schema::{message_originals, message_versions, messages};
+use super::text_enum::text_enum;
 use super::{Id, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
+
+text_enum! {
+    /// What an entry says that nobody wrote.
+    SystemEntry {
+        /// The author closed the thread.
+        Closed = "closed",
+        /// The author opened the thread again.
+        Reopened = "reopened",
+    }
+}
 
 /// One entry of a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
@@ -38,6 +49,8 @@ pub struct Message {
     pub deleted_at: Option<Timestamp>,
     /// When the other side read it.
     pub read_at: Option<Timestamp>,
+    /// What it says, if nobody wrote it; its text is empty then, and it is never unread.
+    pub system_entry: Option<SystemEntry>,
 }
 
 /// A message to be stored.
@@ -52,6 +65,7 @@ pub struct NewMessage {
     pub reply_to: Option<Id>,
     pub client_id: Option<String>,
     pub request_hash: Option<String>,
+    pub system_entry: Option<SystemEntry>,
     pub created_at: Timestamp,
 }
 
@@ -72,6 +86,24 @@ pub struct MessageOriginal {
     pub text: String,
     /// When.
     pub created_at: Timestamp,
+}
+
+/// What a message said before it was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = message_versions, treat_none_as_default_value = false)]
+pub struct MessageVersion {
+    /// The message.
+    pub message_id: Id,
+    /// From 1.
+    pub version: i32,
+    /// As its readers saw it.
+    pub text: String,
+    /// As it was written, where that is something else and is kept.
+    pub original: Option<String>,
+    /// Whether something was found in it (R11).
+    pub flagged: bool,
+    /// When it was written.
+    pub written_at: Timestamp,
 }
 
 impl Reader<'_> {
@@ -132,6 +164,31 @@ impl Reader<'_> {
         Ok(page!(query, thread, limit).load(self.database)?)
     }
 
+    /// What a message said before its changes, the oldest first.
+    pub(crate) fn versions(&mut self, message: Id) -> Result<Vec<MessageVersion>, StoreError> {
+        Ok(message_versions::table
+            .filter(message_versions::message_id.eq(message))
+            .order(message_versions::version)
+            .select(MessageVersion::as_select())
+            .load(self.database)?)
+    }
+
+    /// How many messages that count as unread each author has in a thread from that one on.
+    pub(crate) fn count_by_author(
+        &mut self,
+        thread: Id,
+        from: Id,
+    ) -> Result<Vec<(ParticipantKind, String, i64)>, StoreError> {
+        Ok(messages::table
+            .filter(messages::thread_id.eq(thread))
+            .filter(messages::id.ge(from))
+            .filter(messages::deleted_at.is_null())
+            .filter(messages::system_entry.is_null())
+            .group_by((messages::author_kind, messages::author_id))
+            .select((messages::author_kind, messages::author_id, diesel::dsl::count_star()))
+            .load(self.database)?)
+    }
+
     /// How many messages of others stand in a thread after that id. Walks only over those messages.
     pub(crate) fn count_unread(
         &mut self,
@@ -145,6 +202,8 @@ impl Reader<'_> {
             .filter(
                 messages::author_kind.ne(ParticipantKind::User).or(messages::author_id.ne(reader)),
             )
+            .filter(messages::deleted_at.is_null())
+            .filter(messages::system_entry.is_null())
             .count()
             .get_result(self.database)?)
     }
@@ -169,6 +228,7 @@ impl Writer<'_> {
             edited_at: None,
             deleted_at: None,
             read_at: None,
+            system_entry: new.system_entry,
         };
         diesel::insert_into(messages::table).values(&message).execute(self.database)?;
         Ok(message)
@@ -177,6 +237,50 @@ impl Writer<'_> {
     /// Keeps what was written where a message shows `***`.
     pub(crate) fn insert_original(&mut self, original: &MessageOriginal) -> Result<(), StoreError> {
         diesel::insert_into(message_originals::table).values(original).execute(self.database)?;
+        Ok(())
+    }
+
+    /// Forgets what was written where a message shows `***`, and gives it back.
+    pub(crate) fn take_original(
+        &mut self,
+        message: Id,
+    ) -> Result<Option<MessageOriginal>, StoreError> {
+        let original = self.original(message)?;
+        if original.is_some() {
+            diesel::delete(message_originals::table.find(message)).execute(self.database)?;
+        }
+        Ok(original)
+    }
+
+    /// Keeps what a message says before it is changed.
+    pub(crate) fn insert_version(&mut self, version: &MessageVersion) -> Result<(), StoreError> {
+        diesel::insert_into(message_versions::table).values(version).execute(self.database)?;
+        Ok(())
+    }
+
+    /// Changes what a message says.
+    pub(crate) fn change_message(
+        &mut self,
+        message: Id,
+        text: &str,
+        flagged: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        diesel::update(messages::table.find(message))
+            .set((
+                messages::text.eq(text),
+                messages::flagged.eq(flagged),
+                messages::edited_at.eq(now),
+            ))
+            .execute(self.database)?;
+        Ok(())
+    }
+
+    /// Takes a message back. Its text stays where nobody but administrators sees it.
+    pub(crate) fn delete_message(&mut self, message: Id, now: Timestamp) -> Result<(), StoreError> {
+        diesel::update(messages::table.find(message))
+            .set(messages::deleted_at.eq(now))
+            .execute(self.database)?;
         Ok(())
     }
 

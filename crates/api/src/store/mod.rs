@@ -49,7 +49,7 @@ pub use forbidden_words::{ForbiddenWord, ForbiddenWordFilter, WordAction, WordKi
 pub use idempotency::FirstAnswer;
 pub use mail_templates::{Audience, MailTemplate};
 pub use mails::{Mail, MailChoice, MailFilter, MailKind, MailState, NewMail};
-pub use messages::{Message, MessageOriginal, NewMessage};
+pub use messages::{Message, MessageOriginal, MessageVersion, NewMessage, SystemEntry};
 pub use participants::{Participant, ParticipantKind, Side};
 pub use read_states::{Badge, ReadState};
 pub use threads::{SubjectType, Thread, ThreadFilter, ThreadScope, ThreadStatus};

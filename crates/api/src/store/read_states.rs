@@ -188,6 +188,24 @@ impl Writer<'_> {
         self.add_unread_total(&users, 1)
     }
 
+    /// Counts one message less for these users, each of whom has some unread in this thread.
+    pub(crate) fn lower_unread(&mut self, thread: Id, users: &[&str]) -> Result<(), StoreError> {
+        for users in pieces(users) {
+            let rows = || {
+                read_states::table
+                    .filter(read_states::kind.eq(ParticipantKind::User))
+                    .filter(read_states::reader_id.eq_any(padded(users)))
+                    .filter(read_states::thread_id.eq(thread))
+            };
+            let less = read_states::unread_count.eq(read_states::unread_count - 1);
+            prepared(diesel::update(rows()).set(less)).execute(self.database)?;
+            let none = rows().filter(read_states::unread_count.eq(0));
+            let gone = read_states::unread_activity.eq(None::<i64>);
+            prepared(diesel::update(none).set(gone)).execute(self.database)?;
+        }
+        self.add_unread_total(users, -1)
+    }
+
     /// Forgets a user's states in threads that are no longer the user's to see.
     pub(crate) fn delete_read_states(
         &mut self,

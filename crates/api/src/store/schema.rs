@@ -96,6 +96,7 @@ diesel::table! {
         edited_at -> Nullable<Timestamp>,
         deleted_at -> Nullable<Timestamp>,
         read_at -> Nullable<Timestamp>,
+        system_entry -> Nullable<Text>,
     }
 }
 
@@ -192,6 +193,17 @@ diesel::table! {
         message_id -> BigInt,
         text -> Text,
         created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    message_versions (message_id, version) {
+        message_id -> BigInt,
+        version -> Integer,
+        text -> Text,
+        original -> Nullable<Text>,
+        flagged -> Bool,
+        written_at -> Timestamp,
     }
 }
 

@@ -48,6 +48,9 @@ const TABLE: &[(&str, [u16; 11])] = &[
     ("post /v1/mail/unsubscribe/{token}",                               [404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404]),
     ("get /v1/mails",                                                   [401, 403, 403, 403, 403, 403, 200, 200, 403, 200, 403]),
     ("post /v1/mails/{id}/retry",                                       [401, 403, 403, 403, 403, 403, 404, 404, 403, 404, 403]),
+    ("delete /v1/messages/{id}",                                        [401, 204, 404, 403, 404, 403, 204, 204, 404, 422, 204]),
+    ("patch /v1/messages/{id}",                                         [401, 200, 404, 403, 404, 403, 403, 403, 404, 422, 200]),
+    ("get /v1/messages/{id}/history",                                   [401, 403, 403, 403, 403, 403, 200, 200, 403, 422, 403]),
     ("get /v1/messages/{id}/original",                                  [401, 403, 403, 403, 403, 403, 404, 404, 403, 422, 403]),
     ("get /v1/openapi.json",                                            [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("get /v1/presence",                                                [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
@@ -209,7 +212,8 @@ async fn filled(cast: &Cast, unique: &str, method: &str, path: &str) -> Result<(
             (with(thread.to_string()), body)
         }
         (_, path) if path.starts_with("/v1/messages/{id}") => {
-            (with(said().await?.1.to_string()), Value::Null)
+            let body = if method == "patch" { json!({"text": "Hi."}) } else { Value::Null };
+            (with(said().await?.1.to_string()), body)
         }
         ("put", "/v1/users/{id}") => {
             (with("buyer".into()), json!({"role": "customer", "name": "Bea Buyer"}))

@@ -51,6 +51,7 @@ mod requests;
 mod resume;
 mod retries;
 mod roles;
+mod schemathesis;
 mod strangers;
 mod syscalls;
 mod threads;

@@ -9,7 +9,7 @@ use chaffer_tests::{Api, Person, Scene};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::cast::{Cast, id_of, product, vendor};
+use crate::cast::{Cast, id_of, vendor};
 
 stories!(r8_every_role_may_do_what_the_table_says_and_no_more);
 

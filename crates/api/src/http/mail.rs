@@ -352,7 +352,10 @@ struct EnvelopeQuery {
 /// was sent to, without what was quoted; automatic answers are ignored. Sent again, it is the same message.
 #[utoipa::path(
     tag = "mail",
-    request_body(content = String, content_type = "message/rfc822", description = "The raw message (RFC 5322)"),
+    request_body(
+        content((String = "message/rfc822"), (String = "application/octet-stream")),
+        description = "The raw message (RFC 5322), whatever its Content-Type says",
+    ),
     params(EnvelopeQuery),
     responses(
         (status = 200, body = InboundView),

@@ -80,7 +80,7 @@ impl MailServer {
         self.process.kill()
     }
 
-    /// The settings that send mails here at once, and nothing else.
+    /// The settings that send mails here.
     #[must_use]
     pub fn configure(&self, setup: Setup) -> Setup {
         setup
@@ -94,7 +94,6 @@ impl MailServer {
             .set("mail.customer_url", "https://shop.example/messages/{thread_id}")
             .set("mail.vendor_url", "https://shop.example/vendor/messages/{thread_id}")
             .set("mail.reply_address", "reply@shop.example")
-            .set("mail.gather_seconds", 0)
             .set("mail.retry_seconds", 1)
             .set("keys.mail", vec!["a-mail-key-for-tests-0123456789abcdef"])
     }

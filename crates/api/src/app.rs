@@ -9,7 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::{Context, Result, ensure};
-use chaffer_shared::config::Config;
+use chaffer_shared::config::{Config, Loaded};
 use chaffer_shared::descriptors;
 use chaffer_shared::handover::Inherited;
 use chaffer_shared::link::{LinkKeys, MIN_KEY_CHARS};
@@ -85,7 +85,9 @@ impl Api {
     ///
     /// # Errors
     /// With a sentence on what to mend.
-    pub fn build(config: Config) -> Result<Self> {
+    pub fn build(loaded: Loaded) -> Result<Self> {
+        let shown = loaded.show();
+        let config = loaded.config;
         check(&config)?;
         let token_keys = TokenKeys::parse(&config.keys.token)?;
         let link_keys = LinkKeys::parse(&config.keys.link)?;
@@ -158,6 +160,7 @@ impl Api {
             mail_keys: MailKeys::parse(&config.keys.mail)?,
             stopping: stopping.clone(),
             config,
+            shown,
         });
         let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4);
         let connections = connections_per_worker(descriptors::raise_limit(), workers);

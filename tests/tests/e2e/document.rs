@@ -259,7 +259,19 @@ async fn forbidden_words(cast: &Cast, document: &Document, thread: &str) -> Resu
     let (boss, list) = (&cast.boss, "/v1/forbidden-words");
     let keep = json!({"keep_originals": true});
     document.send(boss, "patch /v1/settings", "/v1/settings", keep, 200).await?;
-    document.check("get /v1/settings", 200, boss.get("/v1/settings").await?)?;
+    for path in ["", "/definitions", "/machine", "/history?name=keep_originals&limit=1"] {
+        let call = format!("get /v1/settings{}", path.split('?').next().unwrap_or_default());
+        document.check(&call, 200, boss.get(&format!("/v1/settings{path}")).await?)?;
+    }
+    let nobody = cast.stack.anonymous()?;
+    let call = "get /v1/settings/public";
+    let public = nobody.get("/v1/settings/public").await?;
+    let tag = public.header("etag").context("no ETag")?.to_owned();
+    document.check(call, 200, public)?;
+    let known = nobody.with("If-None-Match", &tag).get("/v1/settings/public").await?;
+    document.check(call, 304, known)?;
+    let wrong = boss.patch("/v1/settings", json!({"message_length": 0})).await?;
+    document.check("patch /v1/settings", 422, wrong)?;
     let call = "post /v1/forbidden-words";
     let link = json!({"kind": "link", "exceptions": ["shop.example"], "action": "refuse"});
     document.send(boss, call, list, link, 201).await?;

@@ -22,6 +22,12 @@ stories!(
 const BUYER: &str = "bea@example.com";
 const SELLER: &str = "seller@example.com";
 
+/// Changes a setting of the shop.
+async fn set(cast: &Cast, name: &str, value: i64) -> Result<()> {
+    cast.shop.patch("/v1/settings", json!({name: value})).await?.expect(200)?;
+    Ok(())
+}
+
 /// A shop with a mail server; buyer and seller have addresses.
 struct Mailing {
     cast: Cast,
@@ -37,6 +43,9 @@ impl Mailing {
         let server = MailServer::start(scene).await?;
         let setup = set(server.configure(Setup::new(scene)?));
         let cast = Cast::with(scene, setup).await?;
+        // At once, unless a story says otherwise.
+        let at_once = json!({"mail_gather_seconds": 0});
+        cast.shop.patch("/v1/settings", at_once).await?.expect(200)?;
         for (id, email) in [("buyer", BUYER), ("seller", SELLER)] {
             let path = format!("/v1/users/{id}");
             cast.shop.patch(&path, json!({"email": email})).await?.expect(200)?;
@@ -184,8 +193,9 @@ async fn r4_r6_people_get_mails_of_new_threads_and_messages(scene: &Scene) -> Re
 }
 
 async fn b11_messages_are_gathered_and_skipped_when_read(scene: &Scene) -> Result<()> {
-    let mailing = Mailing::with(scene, |setup| setup.set("mail.gather_seconds", 3600)).await?;
+    let mailing = Mailing::new(scene).await?;
     let (cast, server) = (&mailing.cast, &mailing.server);
+    set(cast, "mail_gather_seconds", 3600).await?;
     let thread = mailing.thread("p1", "first").await?;
     for text in ["second", "third"] {
         cast.buyer.say(thread, text).await?;
@@ -249,8 +259,9 @@ async fn b11_who_looks_at_the_thread_gets_no_mail(scene: &Scene) -> Result<()> {
 }
 
 async fn b11_each_person_chooses_and_one_click_unsubscribes(scene: &Scene) -> Result<()> {
-    let mailing = Mailing::with(scene, |setup| setup.set("mail.digest_hours", 0)).await?;
+    let mailing = Mailing::new(scene).await?;
     let (cast, server) = (&mailing.cast, &mailing.server);
+    set(cast, "mail_digest_hours", 0).await?;
     let preferences = "/v1/users/buyer/mail-preferences";
     assert_eq!(cast.buyer.get(preferences).await?.expect(200)?, json!({"mails": "all"}));
     cast.outsider.get(preferences).await?.refused(403, "backend_only")?;
@@ -362,10 +373,7 @@ async fn b1_no_mail_is_lost_when_daemons_and_servers_die(scene: &Scene) -> Resul
     mailing.state("?user_id=seller", "sent").await?;
 
     // Dies after queueing and before sending.
-    mailing.cast.stack.api.kill()?;
-    mailing.cast.stack.set("mail.gather_seconds", 3600)?;
-    mailing.cast.stack.api.start()?;
-    mailing.cast.stack.api_ready().await?;
+    set(&mailing.cast, "mail_gather_seconds", 3600).await?;
     mailing.thread("p2", "still there?").await?;
     mailing.state("?user_id=seller", "waiting").await?;
     mailing.cast.stack.crash_api()?;

@@ -52,6 +52,7 @@ mod resume;
 mod retries;
 mod roles;
 mod schemathesis;
+mod settings;
 mod strangers;
 mod syscalls;
 mod threads;

@@ -59,6 +59,10 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         ("get", "/v1/audit-log") => Rule::Backend,
         ("patch" | "delete", "/v1/messages/{id}") => Rule::Message,
         ("get" | "patch", "/v1/settings") => Rule::Backend,
+        ("get", "/v1/settings/definitions" | "/v1/settings/machine" | "/v1/settings/history") => {
+            Rule::Backend
+        }
+        ("get", "/v1/settings/public") => Rule::Public,
         ("post", "/v1/threads") => Rule::Own,
         ("get", "/v1/threads" | "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
         ("get", "/v1/threads/{id}") => Rule::Thread,

@@ -110,9 +110,9 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
     let Cli { flags, command } = cli;
     match command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let config = settings(&flags)?;
-            telemetry::start(&config.log)?;
-            let api = app::Api::build(config)?;
+            let loaded = load(&flags, std::env::vars())?;
+            telemetry::start(&loaded.config.log)?;
+            let api = app::Api::build(loaded)?;
             tracing::info!(address = %api.address(), version = env!("CARGO_PKG_VERSION"), "listening");
             return api.run().await;
         }

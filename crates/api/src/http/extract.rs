@@ -337,6 +337,12 @@ pub(super) fn page_length(limit: Option<i64>) -> Result<i64, Problem> {
     }
 }
 
+/// Where a list goes on that is in the order of its entries' numbers.
+pub(super) fn cursor(text: Option<String>) -> Result<Option<i64>, Problem> {
+    let wrong = || FieldError::parameter("cursor", "must be a next_cursor");
+    text.map(|text| text.parse().map_err(|_| Problem::invalid(vec![wrong()]))).transpose()
+}
+
 /// A number in the path, as it is written.
 pub(super) fn path_number(text: &str) -> Option<i64> {
     text.parse().ok().filter(|id: &i64| id.to_string() == text)

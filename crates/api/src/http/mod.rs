@@ -16,6 +16,7 @@ mod moderation;
 mod openapi;
 mod pages;
 mod presence;
+mod settings;
 mod threads;
 mod unread;
 mod users;
@@ -25,7 +26,7 @@ mod webhooks;
 use std::sync::Arc;
 
 use actix_cors::Cors;
-use chaffer_shared::config::Config;
+use chaffer_shared::config::{Config, Shown};
 use chaffer_shared::link::LinkKeys;
 use chaffer_shared::token::TokenKeys;
 use tokio_util::sync::CancellationToken;
@@ -50,8 +51,10 @@ pub struct State {
     pub store: Store,
     /// The list of forbidden words, compiled.
     pub word_list: WordListCache,
-    /// The settings.
+    /// The settings of the machine.
     pub config: Config,
+    /// The same, as they may be shown.
+    pub shown: Vec<Shown>,
     /// Signs and verifies user tokens.
     pub token_keys: TokenKeys,
     /// Shows that a caller of `/internal/v1` is our push daemon.
@@ -106,8 +109,12 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(forbidden_words::patch_forbidden_word)
         .service(forbidden_words::delete_forbidden_word)
         .service(moderation::get_audit_log)
-        .service(moderation::get_settings)
-        .service(moderation::patch_settings)
+        .service(settings::get_settings)
+        .service(settings::patch_settings)
+        .service(settings::get_public_settings)
+        .service(settings::get_definitions)
+        .service(settings::get_machine_settings)
+        .service(settings::get_settings_history)
         .service(unread::mark_read)
         .service(unread::get_unread)
         .service(unread::get_unread_batch)

@@ -1,19 +1,17 @@
-//! What administrators see besides: originals of masked messages, the log of who did what, settings.
+//! What administrators see besides: originals of masked messages, the log of who did what.
 
 use actix_web::web::{Json, Path};
-use actix_web::{HttpRequest, HttpResponse, get, patch};
+use actix_web::{HttpRequest, HttpResponse, get};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Shared;
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, Sender, context, page_length, path_number};
-use super::openapi::{BodyErrors, Errors};
-use crate::chat::FieldError;
+use super::extract::{Nothing, Query, Sender, context, cursor, page_length, path_number};
+use super::openapi::Errors;
 use crate::chat::audit::{self, AuditPage};
 use crate::chat::changes::{self, HistoryView};
 use crate::chat::originals::{self, OriginalView};
-use crate::chat::settings::{self, Settings, SettingsPatch};
 use crate::store::AuditFilter;
 
 /// A masked message as it was written, for an administrator who manages messages. Each look is noted in the audit log.
@@ -91,49 +89,8 @@ pub(super) async fn get_audit_log(
 ) -> Result<Json<AuditPage>, Problem> {
     let query = query.0;
     let limit = page_length(query.limit)?;
-    let below = query.cursor.map(|cursor| cursor.parse()).transpose();
-    let below = below.map_err(|_| {
-        Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
-    })?;
-    let filter = AuditFilter { actor_id: query.actor_id, action: query.action, below };
+    let below = cursor(query.cursor)?;
+    let filter =
+        AuditFilter { actor_id: query.actor_id, action: query.action, target: None, below };
     Ok(Json(state.store.read(move |reader| audit::list(reader, &sender.0, &filter, limit)).await?))
-}
-
-/// The settings that are changed while the daemon runs.
-#[utoipa::path(
-    tag = "settings",
-    params(super::ActingUser),
-    responses((status = 200, body = Settings), Errors),
-)]
-#[get("/v1/settings")]
-pub(super) async fn get_settings(
-    state: Shared,
-    sender: Sender,
-    _: Query<Nothing>,
-) -> Result<Json<Settings>, Problem> {
-    Ok(Json(state.store.read(move |reader| settings::get(reader, &sender.0)).await?))
-}
-
-/// Changes some settings; each change is noted in the audit log.
-#[utoipa::path(
-    tag = "settings",
-    request_body = SettingsPatch,
-    params(super::ActingUser),
-    responses((status = 200, body = Settings), Errors, BodyErrors),
-)]
-#[patch("/v1/settings")]
-pub(super) async fn patch_settings(
-    state: Shared,
-    request: HttpRequest,
-    sender: Sender,
-    _: Query<Nothing>,
-    body: Body<SettingsPatch>,
-) -> Result<Json<Settings>, Problem> {
-    let context = context(&request);
-    Ok(Json(
-        state
-            .store
-            .write(move |writer| settings::patch(writer, &sender.0, &context, &body.value))
-            .await?,
-    ))
 }

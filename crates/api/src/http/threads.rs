@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, Sender, context, page_length, thread_id};
+use super::extract::{Body, Nothing, Query, Sender, context, cursor, page_length, thread_id};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::FieldError;
@@ -84,10 +84,7 @@ pub(super) async fn list_threads(
 ) -> Result<Json<ThreadPage>, Problem> {
     let query = query.0;
     let limit = page_length(query.limit)?;
-    let below = query.cursor.map(|cursor| cursor.parse()).transpose();
-    let below = below.map_err(|_| {
-        Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
-    })?;
+    let below = cursor(query.cursor)?;
     let naive = |name: &str, at: Option<DateTime<Utc>>| {
         // What both databases can hold.
         let known = at.is_none_or(|at| (1..=9999).contains(&at.year()));

@@ -5,7 +5,7 @@ use chaffer_shared::event::{EventId, name};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::letter;
-use super::settings::MailSettings;
+use crate::chat::settings::{self, Settings};
 use crate::store::{
     Id, Mail, MailChoice, MailKind, MailState, Message, NewMail, Participant, ParticipantKind,
     Reader, Side, StoreError, Timestamp, User, Writer,
@@ -48,23 +48,20 @@ pub(crate) fn peek(
 ///
 /// # Errors
 /// The store's own.
-pub(crate) fn gather(
-    writer: &mut Writer<'_>,
-    settings: &MailSettings,
-    now: DateTime<Utc>,
-) -> Result<Gathered, StoreError> {
+pub(crate) fn gather(writer: &mut Writer<'_>, now: DateTime<Utc>) -> Result<Gathered, StoreError> {
     let Some(position) = writer.consumer(CONSUMER)? else {
         let position = writer.last_event()?;
         writer.set_consumer(CONSUMER, position)?;
         return Ok(Gathered { position, more: false });
     };
     let events = writer.events_after(position, PAGE)?;
+    let settings = settings::read(writer)?;
     for event in &events {
         let is_recent = event.at.and_utc() > now - MAX_AGE;
         if let (true, name::MESSAGE_CREATED, Some(message)) =
             (is_recent, event.name.as_str(), event.cause.message)
         {
-            on_message(writer, settings, message, now.naive_utc())?;
+            on_message(writer, &settings, message, now.naive_utc())?;
         }
     }
     let position = events.last().map_or(position, |event| event.id);
@@ -78,7 +75,7 @@ fn is_page(count: usize) -> bool {
 
 fn on_message(
     writer: &mut Writer<'_>,
-    settings: &MailSettings,
+    settings: &Settings,
     message: Id,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -143,7 +140,7 @@ fn recipients(
 
 fn for_thread(
     writer: &mut Writer<'_>,
-    settings: &MailSettings,
+    settings: &Settings,
     message: &Message,
     user: &User,
     now: Timestamp,
@@ -159,7 +156,7 @@ fn for_thread(
             if mail.attempts == 0 && has_read(writer)? >= mail.first_message_id {
                 writer.save_mail(&Mail {
                     first_message_id: message.id,
-                    due_at: now + settings.gather,
+                    due_at: now + TimeDelta::seconds(settings.mail_gather_seconds),
                     ..mail
                 })?;
             }
@@ -184,7 +181,7 @@ fn for_thread(
         kind: if is_new { MailKind::NewThread } else { MailKind::NewMessage },
         state: MailState::Waiting,
         first_message_id: message.id,
-        due_at: now + settings.gather,
+        due_at: now + TimeDelta::seconds(settings.mail_gather_seconds),
         attempts: 0,
         created_at: now,
     };
@@ -194,7 +191,7 @@ fn for_thread(
 /// Has a person's digest come, unless it is coming already.
 pub(crate) fn for_digest(
     writer: &mut Writer<'_>,
-    settings: &MailSettings,
+    settings: &Settings,
     message: Id,
     user: &str,
     now: Timestamp,
@@ -209,7 +206,7 @@ pub(crate) fn for_digest(
         kind: MailKind::Digest,
         state: MailState::Waiting,
         first_message_id: message,
-        due_at: now + settings.digest,
+        due_at: now + TimeDelta::hours(settings.mail_digest_hours),
         attempts: 0,
         created_at: now,
     })

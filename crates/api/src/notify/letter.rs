@@ -8,6 +8,7 @@ use super::settings::MailSettings;
 use super::templates::{self, Parts};
 use crate::chat::ChatError;
 use crate::chat::rights::{self, Seen};
+use crate::chat::settings::Settings;
 use crate::store::{
     Audience, Id, Mail, MailChoice, MailKind, Message, ParticipantKind, ReadState, Reader, Role,
     Side, StoreError, Timestamp, User,
@@ -148,16 +149,17 @@ pub(crate) fn prepare(
         (MailChoice::All, None) => return Ok(Prepared::Skip("unwanted")),
         _ => {}
     }
+    let shop = crate::chat::settings::read(reader)?;
     let told = match mail.thread_id {
-        Some(thread) => about_thread(reader, settings, mail, &user, thread, now)?,
-        None => about_everything(reader, settings, &user)?,
+        Some(thread) => about_thread(reader, settings, &shop, mail, &user, thread, now)?,
+        None => about_everything(reader, settings, &shop, &user)?,
     };
     let Some(Told { letter, audience, last_message, read_position, caught_up, reply_tag }) = told
     else {
         return Ok(Prepared::Skip("read"));
     };
     let locale = user.locale.as_deref();
-    let source = templates::choose(reader, audience, mail.kind, locale, &settings.language)?;
+    let source = templates::choose(reader, audience, mail.kind, locale, &shop.language)?;
     let parts = match templates::render(&source, &letter) {
         Ok(parts) => parts,
         Err(error) => {
@@ -194,6 +196,7 @@ struct Told {
 fn about_thread(
     reader: &mut Reader<'_>,
     settings: &MailSettings,
+    shop: &Settings,
     mail: &Mail,
     user: &User,
     thread: Id,
@@ -230,7 +233,7 @@ fn about_thread(
     let more = new.len().saturating_sub(MAX_SHOWN);
     let reply_tag = settings.reply_tag(mail, now);
     let letter = ThreadLetter {
-        shop: Named { name: settings.shop_name.clone() },
+        shop: Named { name: settings.shop_name(shop) },
         recipient: Named { name: user.name.clone() },
         thread: ThreadData {
             id: thread.id,
@@ -287,6 +290,7 @@ fn time(at: Timestamp) -> String {
 fn about_everything(
     reader: &mut Reader<'_>,
     settings: &MailSettings,
+    shop: &Settings,
     user: &User,
 ) -> Result<Option<Told>, StoreError> {
     let audience = audience(user);
@@ -316,7 +320,7 @@ fn about_everything(
         return Ok(None);
     }
     let letter = DigestLetter {
-        shop: Named { name: settings.shop_name.clone() },
+        shop: Named { name: settings.shop_name(shop) },
         recipient: Named { name: user.name.clone() },
         unread_count: unread.iter().map(|(_, count)| count).sum(),
         threads,

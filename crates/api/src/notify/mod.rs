@@ -123,12 +123,9 @@ impl Mailer {
             let gathered = match seen {
                 Some(nothing) => nothing,
                 None => {
-                    let settings = Arc::clone(&self.settings);
                     let gathered = self
                         .store
-                        .write(move |writer| {
-                            gather::gather(writer, &settings, chaffer_shared::time::now())
-                        })
+                        .write(|writer| gather::gather(writer, chaffer_shared::time::now()))
                         .await?;
                     self.queued.notify_one();
                     gathered
@@ -249,10 +246,12 @@ impl Mailer {
                 return Ok(ended(MailState::Skipped, Some(reason)));
             }
             Prepared::ToDigest => {
-                let (settings, user, message) =
-                    (Arc::clone(&self.settings), mail.user_id.clone(), mail.first_message_id);
+                let (user, message) = (mail.user_id.clone(), mail.first_message_id);
                 self.store
-                    .write(move |writer| gather::for_digest(writer, &settings, message, &user, now))
+                    .write(move |writer| {
+                        let settings = crate::chat::settings::read(writer)?;
+                        gather::for_digest(writer, &settings, message, &user, now)
+                    })
                     .await?;
                 return Ok(ended(MailState::Skipped, Some("digest")));
             }

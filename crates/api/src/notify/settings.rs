@@ -1,10 +1,11 @@
-//! The settings of the mails, read once and held together.
+//! The settings of the mails that belong to the machine, read once and held together; those of the shop are in `chat/settings.rs`.
 
 use chaffer_shared::config::{Config, SmtpTls};
 use chrono::TimeDelta;
 use lettre::message::Mailbox;
 
 use super::addresses::MailKeys;
+use crate::chat::settings::Settings;
 use crate::store::{Audience, Id};
 
 /// What stands in the addresses of pages for the number of the thread.
@@ -15,18 +16,10 @@ const THREAD: &str = "{thread_id}";
 pub struct MailSettings {
     /// The sender.
     pub from: Mailbox,
-    /// The shop's name.
-    pub shop_name: String,
-    /// The language of people without a locale.
-    pub language: String,
     /// The address that answers go to: before and after the `@`.
     pub reply_address: Option<(String, String)>,
     /// How long a mail can be answered.
     pub reply_days: u32,
-    /// How long messages are gathered.
-    pub gather: TimeDelta,
-    /// How long a digest gathers.
-    pub digest: TimeDelta,
     /// How long to wait before the second attempt.
     pub retry: TimeDelta,
     /// After how many attempts a mail is given up.
@@ -99,18 +92,10 @@ impl MailSettings {
             text if is_url(text) => Ok(Some(text.trim_end_matches('/').to_owned())),
             text => Err(wrong(setting, text, "is no http or https URL")),
         };
-        let seconds = |seconds: u32| TimeDelta::seconds(i64::from(seconds));
-        let shop_name = Some(mail.shop_name.clone()).filter(|name| !name.trim().is_empty());
         Ok(Some(Self {
-            shop_name: shop_name
-                .or_else(|| from.name.clone())
-                .unwrap_or_else(|| from.email.domain().to_owned()),
-            language: mail.language.clone(),
             reply_address,
             reply_days: mail.reply_days.clamp(1, 3650),
-            gather: seconds(mail.gather_seconds),
-            digest: TimeDelta::hours(i64::from(mail.digest_hours)),
-            retry: seconds(mail.retry_seconds),
+            retry: TimeDelta::seconds(i64::from(mail.retry_seconds)),
             max_attempts: i32::try_from(mail.max_attempts.clamp(1, 1000)).unwrap_or(1),
             connections: usize::try_from(mail.connections.clamp(1, 100)).unwrap_or(1),
             keys,
@@ -141,6 +126,15 @@ impl MailSettings {
             ),
         ];
         cases.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text).collect()
+    }
+
+    /// What the mails call the shop: as its settings say, or else as its sender does.
+    #[must_use]
+    pub fn shop_name(&self, settings: &Settings) -> String {
+        let named = Some(settings.shop_name.clone()).filter(|name| !name.trim().is_empty());
+        named
+            .or_else(|| self.from.name.clone())
+            .unwrap_or_else(|| self.from.email.domain().to_owned())
     }
 
     /// The page on which a thread is read.

@@ -41,6 +41,7 @@ pub struct NewAuditEntry {
 pub struct AuditFilter {
     pub actor_id: Option<String>,
     pub action: Option<String>,
+    pub target: Option<String>,
     /// The rest of a list.
     pub below: Option<Id>,
 }
@@ -63,6 +64,9 @@ impl Reader<'_> {
         }
         if let Some(action) = &filter.action {
             query = query.filter(audit_log::action.eq(action));
+        }
+        if let Some(target) = &filter.target {
+            query = query.filter(audit_log::target.eq(target));
         }
         Ok(query.load(self.database)?)
     }

@@ -201,8 +201,6 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("mail.connections", Kind::Number, "Connections to the SMTP server at the same time"),
     setting("mail.from", Kind::Text, "Sender of the mails, e.g. Kiln Shop <chat@shop.example>"),
-    setting("mail.shop_name", Kind::Text, "The shop's name in the mails"),
-    setting("mail.language", Kind::Text, "Language of mails to people without a locale"),
     setting(
         "mail.public_url",
         Kind::Text,
@@ -224,16 +222,6 @@ pub const SETTINGS: &[Setting] = &[
         "Address whose mail goes to `chaffer-api mail-in`, e.g. reply@shop.example; without it mails cannot be answered",
     ),
     setting("mail.reply_days", Kind::Number, "Days that a mail can be answered"),
-    setting(
-        "mail.gather_seconds",
-        Kind::Number,
-        "Seconds that messages are gathered for one mail; 0 sends at once",
-    ),
-    setting(
-        "mail.digest_hours",
-        Kind::Number,
-        "Hours between the mails of people who chose the digest",
-    ),
     setting(
         "mail.retry_seconds",
         Kind::Number,

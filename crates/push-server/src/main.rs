@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
 #[tokio::main]
 async fn serve() -> anyhow::Result<Option<Vec<TcpListener>>> {
     let arguments = Arguments::parse();
-    let loaded = config::load(&arguments.flags, std::env::vars())?;
+    let loaded = config::load(&arguments.flags)?;
     telemetry::start(&loaded.config.log)?;
     log_panics();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;

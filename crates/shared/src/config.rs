@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use load::{ConfigError, Flags, Loaded, Origin, load};
+pub use load::{ConfigError, Flags, Loaded, Origin, load, load_with};
 pub use settings::{Kind, SETTINGS, Setting};
 pub use show::{Shown, fingerprint};
 

@@ -18,7 +18,7 @@ pub(super) enum Command {
 
 pub(super) fn run(flags: &Flags, command: Command) -> Result<()> {
     let Command::Show { json } = command;
-    let shown = load(flags, std::env::vars())?.show();
+    let shown = load(flags)?.show();
     if json {
         say(&serde_json::to_string_pretty(&shown)?);
         return Ok(());

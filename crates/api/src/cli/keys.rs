@@ -83,7 +83,7 @@ struct Listed {
 }
 
 pub(super) async fn run(flags: &Flags, command: Command) -> Result<()> {
-    let loaded = load(flags, std::env::vars())?;
+    let loaded = load(flags)?;
     match command {
         Command::Create { kind: Kind::Api, name } => {
             change_api_keys(&loaded.config, name, api_keys::create).await

@@ -41,7 +41,7 @@ pub async fn run(flags: &Flags, envelope: &Envelope) -> ExitCode {
 }
 
 async fn receive(flags: &Flags, envelope: &Envelope) -> Result<Result<InboundView, ChatError>> {
-    let config = load(flags, std::env::vars())?.config;
+    let config = load(flags)?.config;
     let settings = MailSettings::read(&config)?;
     let mut raw = Vec::new();
     let limit = u64::try_from(MAX_MAIL_BYTES)? + 1;

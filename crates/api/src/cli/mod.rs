@@ -124,7 +124,7 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
             }
         }
         Command::Init { dir, demo } => {
-            let file = init::write_config(&dir, &load(&flags, std::env::vars())?)?;
+            let file = init::write_config(&dir, &load(&flags)?)?;
             let flags = if flags.file().is_some() { flags } else { flags.with_file(file) };
             init::fill(&dir, &database(&flags)?, demo).await?;
         }
@@ -143,7 +143,7 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
 }
 
 fn settings(flags: &Flags) -> Result<Config> {
-    Ok(load(flags, std::env::vars())?.config)
+    Ok(load(flags)?.config)
 }
 
 fn database(flags: &Flags) -> Result<DatabaseUrl> {

@@ -67,7 +67,7 @@ impl Report {
 /// Looks at everything.
 pub async fn examine(flags: &Flags) -> Report {
     let mut report = Report { ok: true, checks: Vec::new() };
-    let loaded = match load(flags, std::env::vars()) {
+    let loaded = match load(flags) {
         Ok(loaded) => loaded,
         Err(error) => {
             let mend = "correct it there; `chaffer-api --help` lists all settings";

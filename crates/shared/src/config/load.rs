@@ -1,6 +1,7 @@
 //! Puts the sources of settings on top of each other and remembers where each value came from.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -196,17 +197,24 @@ impl Flags {
     }
 }
 
-/// Reads the settings: defaults, the file, the second file, the environment, the flags; the later one wins.
-/// `env` is the process's environment, passed in so that tests need not change it.
+/// Reads the settings with the environment of this process, see [`load_with`].
 ///
 /// # Errors
 /// [`ConfigError`] for a file that cannot be read, an unknown name or a bad value.
-pub fn load(
+pub fn load(flags: &Flags) -> Result<Loaded, ConfigError> {
+    load_with(flags, std::env::vars_os())
+}
+
+/// Reads the settings: defaults, the file, the second file, the environment, the flags; the later one wins.
+/// `env` is passed in so that tests need not change the process's.
+///
+/// # Errors
+/// [`ConfigError`] for a file that cannot be read, an unknown name or a bad value.
+pub fn load_with<N: Into<OsString>, V: Into<OsString>>(
     flags: &Flags,
-    env: impl IntoIterator<Item = (String, String)>,
+    env: impl IntoIterator<Item = (N, V)>,
 ) -> Result<Loaded, ConfigError> {
-    let env: BTreeMap<String, String> =
-        env.into_iter().filter(|(name, _)| name.starts_with("CHAFFER_")).collect();
+    let env = own_variables(env.into_iter().map(|(name, value)| (name.into(), value.into())))?;
     let named = |flag: &Option<PathBuf>, name: &str| {
         flag.clone().or_else(|| env.get(name).map(PathBuf::from))
     };
@@ -230,6 +238,26 @@ pub fn load(
         }
     }
     layers.finish()
+}
+
+/// The variables that are ours. Others may hold anything, and are none of our business.
+fn own_variables(
+    env: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut own = BTreeMap::new();
+    for (name, value) in env {
+        if !name.as_encoded_bytes().starts_with(b"CHAFFER_") {
+            continue;
+        }
+        let name = name.to_string_lossy().into_owned();
+        let value = value.into_string().map_err(|_| ConfigError::Value {
+            key: name.clone(),
+            origin: Origin::Env(name.clone()),
+            message: "must be UTF-8".into(),
+        })?;
+        own.insert(name, value);
+    }
+    Ok(own)
 }
 
 #[derive(Default)]

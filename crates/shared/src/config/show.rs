@@ -103,7 +103,7 @@ fn mask_url(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Flags, load};
+    use super::super::{Flags, load_with};
     use super::*;
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
             ("CHAFFER_API_LISTEN", "127.0.0.1:1"),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let shown = load(&Flags::default(), env).unwrap().show();
+        let shown = load_with(&Flags::default(), env).unwrap().show();
         assert_eq!(shown.len(), SETTINGS.len());
         assert!(!serde_json::to_string(&shown).unwrap().contains("ter2"));
         let of = |key: &str| shown.iter().find(|it| it.key == key).unwrap();

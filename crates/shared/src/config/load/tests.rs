@@ -19,7 +19,7 @@ fn flags(arguments: &[&str]) -> Flags {
 
 #[test]
 fn without_anything_the_defaults_hold() {
-    let loaded = load(&Flags::default(), env(&[("PATH", "/bin")])).unwrap();
+    let loaded = load_with(&Flags::default(), env(&[("PATH", "/bin")])).unwrap();
     assert_eq!(loaded.config.push.websocket_listen.port(), 8091);
     assert_eq!(loaded.config.push.pusher_listen.port(), 8092);
     assert_eq!(loaded.config.api.listen.port(), 8090);
@@ -43,7 +43,7 @@ fn the_later_source_wins() {
         "127.0.0.1:4",
     ]);
     let env = env(&[("CHAFFER_API_LISTEN", "127.0.0.1:3"), ("CHAFFER_API_NAME", "third")]);
-    let loaded = load(&flags, env).unwrap();
+    let loaded = load_with(&flags, env).unwrap();
     assert_eq!(loaded.config.api.listen.port(), 4);
     assert_eq!(loaded.config.api.name, "third");
     assert_eq!(loaded.config.api.heartbeat_ms, 2);
@@ -56,14 +56,15 @@ fn the_later_source_wins() {
 #[test]
 fn lists_are_separated_by_commas() {
     let env = env(&[("CHAFFER_PUSH_LEGACY_TOPICS", "kittens*, order_1 ,,")]);
-    let loaded = load(&Flags::default(), env).unwrap();
+    let loaded = load_with(&Flags::default(), env).unwrap();
     assert_eq!(loaded.config.push.legacy_topics, ["kittens*", "order_1"]);
 }
 
 #[test]
 fn unknown_names_are_refused_wherever_they_stand() {
-    let refused =
-        |flags: &Flags, pairs: &[(&str, &str)]| load(flags, env(pairs)).unwrap_err().to_string();
+    let refused = |flags: &Flags, pairs: &[(&str, &str)]| {
+        load_with(flags, env(pairs)).unwrap_err().to_string()
+    };
     let text = refused(&Flags::default(), &[("CHAFFER_PUSH_WEBSOKET_LISTEN", "x")]);
     assert!(text.contains("did you mean `CHAFFER_PUSH_WEBSOCKET_LISTEN`"), "{text}");
     for content in ["[api]\nlissten = 1", "[apj]\nlisten = 1", "listen = 1", "[[api]]\nlisten = 1"]
@@ -76,14 +77,16 @@ fn unknown_names_are_refused_wherever_they_stand() {
 
 #[test]
 fn a_bad_value_is_named_with_its_place() {
-    let text =
-        load(&Flags::default(), env(&[("CHAFFER_API_LISTEN", "nowhere")])).unwrap_err().to_string();
+    let text = load_with(&Flags::default(), env(&[("CHAFFER_API_LISTEN", "nowhere")]))
+        .unwrap_err()
+        .to_string();
     assert!(
         text.starts_with("`api.listen` from environment variable CHAFFER_API_LISTEN"),
         "{text}"
     );
     let file = file("[api]\nname = 'x'\n[push]\nping_seconds = -1");
-    let text = load(&Flags::default().with_file(file.path()), []).unwrap_err().to_string();
+    let text =
+        load_with(&Flags::default().with_file(file.path()), env(&[])).unwrap_err().to_string();
     assert!(text.starts_with("`push.ping_seconds` from "), "{text}");
 }
 
@@ -93,14 +96,15 @@ fn errors_never_show_a_secret() {
         ["[keys]\nlink = 'hunter2'", "[keys]\nlink = [hunter2]", "[database]\nurl = ['hunter2']"]
     {
         let file = file(content);
-        let error = load(&Flags::default().with_file(file.path()), []).unwrap_err();
+        let error = load_with(&Flags::default().with_file(file.path()), env(&[])).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }
 
 #[test]
 fn a_missing_file_is_an_error_when_it_was_named() {
-    let error = load(&Flags::default().with_file("/nowhere/chaffer.toml"), []).unwrap_err();
+    let error =
+        load_with(&Flags::default().with_file("/nowhere/chaffer.toml"), env(&[])).unwrap_err();
     assert!(error.to_string().contains("/nowhere/chaffer.toml"), "{error}");
 }
 
@@ -138,7 +142,7 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
     put("chaffer.toml", "[keys]\ntoken_file = 'token'\nlink = ['from the file']");
     let flags = Flags::default().with_file(folder.path().join("chaffer.toml"));
     let url = folder.path().join("url").display().to_string();
-    let loaded = load(&flags, env(&[("CHAFFER_DATABASE_URL_FILE", &url)])).unwrap();
+    let loaded = load_with(&flags, env(&[("CHAFFER_DATABASE_URL_FILE", &url)])).unwrap();
     // A path in a file counts from that file's folder.
     assert_eq!(loaded.config.keys.token, ["k2:second", "k1:first"]);
     assert_eq!(loaded.config.database.url, "mysql://chaffer:hunter2@db/chaffer");
@@ -147,7 +151,7 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
     let expected = Origin::Secret { path: url.into(), named: Box::new(named) };
     assert_eq!(loaded.origins["database.url"], expected);
     // The later source wins, whichever form it has.
-    let loaded = load(&flags, env(&[("CHAFFER_KEYS_TOKEN", "k3:third")])).unwrap();
+    let loaded = load_with(&flags, env(&[("CHAFFER_KEYS_TOKEN", "k3:third")])).unwrap();
     assert_eq!(loaded.config.keys.token, ["k3:third"]);
 }
 
@@ -158,7 +162,7 @@ fn a_secret_that_cannot_be_had_is_named_and_not_shown() {
     std::fs::write(&empty, "\n# nothing\n").unwrap();
     let empty = empty.display().to_string();
     let refused =
-        |pairs: &[(&str, &str)]| load(&Flags::default(), env(pairs)).unwrap_err().to_string();
+        |pairs: &[(&str, &str)]| load_with(&Flags::default(), env(pairs)).unwrap_err().to_string();
     let text = refused(&[("CHAFFER_KEYS_LINK_FILE", "/nowhere/link")]);
     assert!(text.contains("keys.link") && text.contains("/nowhere/link"), "{text}");
     let text = refused(&[("CHAFFER_KEYS_LINK_FILE", &empty)]);
@@ -171,4 +175,16 @@ fn a_secret_that_cannot_be_had_is_named_and_not_shown() {
     // What is no secret has no such form.
     let text = refused(&[("CHAFFER_API_NAME_FILE", &empty)]);
     assert!(text.contains("unknown setting"), "{text}");
+}
+
+#[test]
+fn variables_of_others_may_hold_anything_and_ours_are_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = || OsStr::from_bytes(b"caf\xe9").to_owned();
+    let others = [("LS_COLORS".into(), bytes()), (bytes(), "x".into())];
+    assert!(load_with(&Flags::default(), others).unwrap().origins.is_empty());
+    let error = load_with(&Flags::default(), [("CHAFFER_API_NAME", bytes())]).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("CHAFFER_API_NAME") && text.contains("UTF-8"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! Threads: started for a subject, found again, listed.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use chaffer_tests::Scene;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ stories!(
     r5_a_vendor_admin_starts_a_thread_with_a_customer,
     r7_an_administrator_sees_answers_and_lists_any_thread,
     o_support_threads_are_the_operators,
+    r8_an_administrator_who_becomes_an_operator_leaves_other_threads,
     a_thread_between_two_users,
     a_subject_that_makes_no_sense_is_refused,
     two_shops_calls_at_once_start_one_thread,
@@ -234,6 +235,34 @@ async fn o_support_threads_are_the_operators(scene: &Scene) -> Result<()> {
     cast.helper.get(&format!("/v1/threads/{product}")).await?.refused(404, "thread_not_found")?;
     cast.seller.get(&format!("/v1/threads/{thread}")).await?.refused(404, "thread_not_found")?;
     Ok(())
+}
+
+async fn r8_an_administrator_who_becomes_an_operator_leaves_other_threads(
+    scene: &Scene,
+) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let product = cast.thread("p1").await?;
+    let subject =
+        json!({"subject": {"type": "support", "id": "support"}, "message": {"text": "help!"}});
+    let support = id_of(&cast.buyer.post("/v1/threads", subject).await?.expect(201)?)?;
+    for thread in [product, support] {
+        cast.boss.say(thread, "May I help?").await?;
+    }
+    cast.shop.put("/v1/users/boss", json!({"role": "operator", "name": "B"})).await?.expect(200)?;
+    let boss = cast.shop.person("boss").await?;
+    let list = boss.get("/v1/threads").await?.expect(200)?;
+    assert_eq!(ids(&list["threads"]), [support]);
+    for (thread, stays) in [(product, false), (support, true)] {
+        let seen = cast.buyer.get(&format!("/v1/threads/{thread}")).await?.expect(200)?;
+        let participants = seen["participants"].as_array().context("no participants")?;
+        ensure!(participants.iter().any(|it| it["id"] == "boss") == stays, "{seen}");
+    }
+    let ear = boss.listen().await?;
+    cast.buyer.say(product, "not for operators").await?;
+    cast.buyer.say(support, "for operators").await?;
+    ear.hears("message.created", |data| data["text"] == "for operators").await?;
+    ensure!(ear.all("message.created").iter().all(|data| data["thread_id"] == support), "heard");
+    ear.check()
 }
 
 async fn a_thread_between_two_users(scene: &Scene) -> Result<()> {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::validate::Problems;
 use super::views::UserView;
 use super::{Caller, ChatError, Context, Credentials, Refusal, addressing, object, rights};
-use crate::store::{Cause, Id, NewEvent, Reader, Role, User, UserFields, Writer};
+use crate::store::{Cause, Id, NewEvent, Reader, Role, SubjectType, User, UserFields, Writer};
 
 /// The most profiles of one user.
 const MAX_PROFILES: usize = 50;
@@ -277,8 +277,9 @@ fn has_lost_something(before: &User, after: &User) -> bool {
 /// Takes back what came with a right that has ended: the part in threads joined as staff, the counts of threads that
 /// are no longer the user's to see, the tokens, the open sockets.
 fn withdraw(writer: &mut Writer<'_>, context: &Context, user: &User) -> Result<(), ChatError> {
-    if user.role != Role::Operator && !rights::manages_messages(user) {
-        writer.leave_as_staff(&user.id, context.timestamp())?;
+    if !rights::manages_messages(user) {
+        let kept = (user.role == Role::Operator).then_some(SubjectType::Support);
+        writer.leave_as_staff(&user.id, kept, context.timestamp())?;
     }
     let states = writer.all_read_states(&user.id)?;
     let ids: Vec<Id> = states.iter().map(|state| state.thread_id).collect();

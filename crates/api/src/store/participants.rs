@@ -3,9 +3,9 @@
 use diesel::prelude::*;
 
 use super::prepared::{padded, pieces, prepared};
-use super::schema::participants;
+use super::schema::{participants, threads};
 use super::text_enum::text_enum;
-use super::{Id, Reader, StoreError, Timestamp, Writer};
+use super::{Id, Reader, StoreError, SubjectType, Timestamp, Writer};
 
 text_enum! {
     /// What a participant's id is an id of; also of a message's author.
@@ -131,14 +131,21 @@ impl Writer<'_> {
         if back == 0 { self.insert_participant(participant) } else { Ok(()) }
     }
 
-    /// Ends a user's part in all threads that it joined as staff.
-    pub(crate) fn leave_as_staff(&mut self, user: &str, now: Timestamp) -> Result<(), StoreError> {
+    /// Ends a user's part in all threads that it joined as staff, but for those about `kept`.
+    pub(crate) fn leave_as_staff(
+        &mut self,
+        user: &str,
+        kept: Option<SubjectType>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let left = threads::table.filter(threads::subject_type.ne_all(kept)).select(threads::id);
         diesel::update(
             participants::table
                 .filter(participants::kind.eq(ParticipantKind::User))
                 .filter(participants::participant_id.eq(user))
                 .filter(participants::side.eq(Side::Staff))
-                .filter(participants::left_at.is_null()),
+                .filter(participants::left_at.is_null())
+                .filter(participants::thread_id.eq_any(left)),
         )
         .set(participants::left_at.eq(now))
         .execute(self.database)?;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex_syntax::hir::{Hir, HirKind, Look};
 
 use crate::entry::{EntryError, MAX_REGEXES};
 use crate::fold::Folded;
@@ -41,22 +42,71 @@ fn explain(error: &regex::Error) -> String {
     }
 }
 
+/// A pattern that matches wherever this one does, and perhaps elsewhere, as it does not look where words begin and end:
+/// beside letters other than ASCII, the regex crate can do that only with its slow engine.
+fn without_word_boundaries(hir: &Hir) -> Hir {
+    match hir.kind() {
+        HirKind::Look(
+            Look::WordUnicode
+            | Look::WordUnicodeNegate
+            | Look::WordStartUnicode
+            | Look::WordEndUnicode
+            | Look::WordStartHalfUnicode
+            | Look::WordEndHalfUnicode,
+        ) => Hir::empty(),
+        HirKind::Repetition(repetition) => {
+            let mut repetition = repetition.clone();
+            repetition.sub = Box::new(without_word_boundaries(&repetition.sub));
+            Hir::repetition(repetition)
+        }
+        HirKind::Capture(capture) => without_word_boundaries(&capture.sub),
+        HirKind::Concat(parts) => Hir::concat(parts.iter().map(without_word_boundaries).collect()),
+        HirKind::Alternation(ways) => {
+            Hir::alternation(ways.iter().map(without_word_boundaries).collect())
+        }
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => hir.clone(),
+    }
+}
+
+/// The pattern for the first look at a text, with case taken into account already.
+fn suspect(pattern: &str) -> Result<String, regex::Error> {
+    let hir = regex_syntax::ParserBuilder::new()
+        .case_insensitive(true)
+        .nest_limit(MAX_NESTING)
+        .build()
+        .parse(pattern)
+        .map_err(|error| regex::Error::Syntax(error.to_string()))?;
+    Ok(without_word_boundaries(&hir).to_string())
+}
+
+fn set(patterns: &[impl AsRef<str>], any_case: bool) -> Result<RegexSet, regex::Error> {
+    RegexSetBuilder::new(patterns)
+        .case_insensitive(any_case)
+        .size_limit(MAX_PATTERN_BYTES * (MAX_REGEXES + 1))
+        .dfa_size_limit(MAX_PATTERN_BYTES * 16)
+        // A pattern is printed with brackets of its own.
+        .nest_limit(MAX_NESTING * 4)
+        .build()
+}
+
 /// All regular expressions of a list.
 #[derive(Debug)]
 pub(crate) struct Patterns {
-    set: RegexSet,
+    /// Says which of them may match a text, in one walk over it.
+    suspects: RegexSet,
     regexes: Vec<(usize, Regex)>,
 }
 
 impl Patterns {
     pub(crate) fn new(regexes: Vec<(usize, Regex)>) -> Result<Self, regex::Error> {
-        let set = RegexSetBuilder::new(regexes.iter().map(|(_, regex)| regex.as_str()))
-            .case_insensitive(true)
-            .size_limit(MAX_PATTERN_BYTES * (MAX_REGEXES + 1))
-            .dfa_size_limit(MAX_PATTERN_BYTES * 16)
-            .nest_limit(MAX_NESTING + 2)
-            .build()?;
-        Ok(Self { set, regexes })
+        let relaxed = regexes.iter().map(|(_, regex)| suspect(regex.as_str()));
+        let relaxed = relaxed.collect::<Result<Vec<_>, _>>().and_then(|it| set(&it, false));
+        // Should one not fit when it is printed anew, they are taken as they are: slower, and as right.
+        let as_they_are = || {
+            let patterns: Vec<_> = regexes.iter().map(|(_, regex)| regex.as_str()).collect();
+            set(&patterns, true)
+        };
+        Ok(Self { suspects: relaxed.or_else(|_| as_they_are())?, regexes })
     }
 
     /// Calls `found` with the entry and the bytes of each match: in the text as it is, and as it looks to a reader.
@@ -81,7 +131,7 @@ impl Patterns {
     }
 
     fn find_in(&self, text: &str, mut found: impl FnMut(usize, Range<usize>)) {
-        for index in self.set.matches(text) {
+        for index in self.suspects.matches(text) {
             let Some((entry, regex)) = self.regexes.get(index) else { continue };
             for hit in regex.find_iter(text).filter(|hit| !hit.is_empty()) {
                 found(*entry, hit.range());
@@ -124,6 +174,30 @@ impl Literals {
             if !cuts_word {
                 found(*entry, folded.original(hit.start(), hit.end()), inside);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_matches_is_always_suspected() {
+        for (pattern, text) in [
+            (r"\bpromo-\d{3}\b", "вот PROMO-123, да"),
+            (r"(?m)^\Bкот|\b{start}дом\b{end}$", "а\nДОМ"),
+            (r"(?-i)(?:\bКод\b\s*){2,}[^\w]", "Код Код !"),
+            (r"(?x) \b (a|б)+? \# \b", "aAБ#1"),
+            (r"(?-u:\b)x|(?<name>\b{start-half}é)", "É"),
+        ] {
+            let regex = compile(pattern).unwrap();
+            assert!(regex.is_match(text), "{pattern}");
+            let patterns = Patterns::new(vec![(7, regex)]).unwrap();
+            let mut hits = Vec::new();
+            patterns.find(text, |entry, range, _| hits.push((entry, range)));
+            assert!(!hits.is_empty(), "{pattern}");
+            assert!(!patterns.suspects.is_match("nothing of this"), "{pattern}");
         }
     }
 }

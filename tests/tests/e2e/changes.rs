@@ -1,4 +1,5 @@
-//! The life of a message: changed, taken back, and what is left of it for whom.
+//! The life of a message and of its thread: changed, taken back, and what is left of it for whom; quoted; closed, opened again,
+//! unread again.
 
 use anyhow::{Context, Result, ensure};
 use chaffer_tests::{Api, Scene};
@@ -13,6 +14,9 @@ stories!(
     b2_what_a_message_said_before_is_for_administrators_and_each_look_is_noted,
     r11_a_changed_message_goes_through_the_list_again,
     b10_a_changed_message_sent_again_is_the_same_message,
+    b2_a_reply_quotes_what_a_message_says_now,
+    b2_a_closed_thread_takes_nothing_until_it_is_opened_again,
+    b2_a_thread_is_marked_as_unread,
 );
 
 fn path(message: &Value) -> String {
@@ -261,4 +265,165 @@ async fn b10_a_changed_message_sent_again_is_the_same_message(scene: &Scene) -> 
     assert_eq!((&again["id"], &again["text"]), (&said["id"], &json!("")));
     assert_eq!(messages(&cast.seller, thread).await?.as_array().map(Vec::len), Some(1));
     Ok(())
+}
+
+async fn b2_a_reply_quotes_what_a_message_says_now(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let list = "/v1/forbidden-words";
+    cast.boss.post(list, json!({"phrase": "viber"})).await?.expect(201)?;
+    let (thread, other) = (cast.thread("p1").await?, cast.thread("p2").await?);
+    let posts = format!("/v1/threads/{thread}/messages");
+    let listener = cast.buyer.listen().await?;
+    let long = "ж".repeat(300);
+    let said = cast.buyer.say(thread, &format!("Viber me! {long}")).await?;
+    let draft = json!({"text": "No", "reply_to": said["id"], "client_id": "c-1"});
+    let reply = cast.seller.post(&posts, draft.clone()).await?.expect(201)?;
+    let quote = &reply["quote"];
+    assert_eq!((&reply["reply_to"], &quote["id"]), (&said["id"], &said["id"]));
+    assert_eq!((&quote["author"]["id"], &quote["deleted_at"]), (&json!("buyer"), &Value::Null));
+    assert_eq!(quote["text"], format!("*** me! {}…", "ж".repeat(192)), "masked, and cut");
+    assert_eq!(cast.seller.post(&posts, draft).await?.expect(200)?, reply);
+    let heard = listener.hears("message.created", |data| data["id"] == reply["id"]).await?;
+    assert_eq!(heard["quote"], *quote);
+
+    // It follows what becomes of the message.
+    cast.buyer.patch(&path(&said), json!({"text": "Write me!"})).await?.expect(200)?;
+    assert_eq!(messages(&cast.seller, thread).await?[1]["quote"]["text"], "Write me!");
+    cast.buyer.delete(&path(&said)).await?.expect(204)?;
+    for person in [&cast.buyer, &cast.seller, &cast.boss] {
+        // Also where the quoted one is on another page.
+        let page = person.get(&format!("{posts}?limit=1")).await?.expect(200)?;
+        let quote = &page["messages"][0]["quote"];
+        assert_eq!((&quote["id"], &quote["text"]), (&said["id"], &json!("")));
+        ensure!(quote["deleted_at"].is_string(), "{quote}");
+        let feed = json!(person.feed(0).await?).to_string();
+        ensure!(!feed.contains("Write me") && !feed.contains("жж"), "{feed}");
+    }
+
+    // Only what stands in the same thread, and can be read there.
+    let elsewhere = cast.buyer.say(other, "elsewhere").await?;
+    for target in [&elsewhere["id"], &said["id"], &json!(999), &json!(-1)] {
+        let draft = json!({"text": "x", "reply_to": target});
+        let problem = cast.seller.post(&posts, draft).await?.refused(422, "invalid_request")?;
+        assert_eq!(problem["errors"][0]["pointer"], "/reply_to");
+    }
+    listener.check()
+}
+
+async fn b2_a_closed_thread_takes_nothing_until_it_is_opened_again(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let thread = cast.thread("p1").await?;
+    let (here, posts) = (format!("/v1/threads/{thread}"), format!("/v1/threads/{thread}/messages"));
+    let seller = cast.seller.listen().await?;
+    let said = cast.buyer.say(thread, "Thank you").await?;
+    let (close, open) = (json!({"status": "closed"}), json!({"status": "open"}));
+    for person in [&cast.outsider, &cast.rival, &cast.helper] {
+        person.patch(&here, close.clone()).await?.refused(404, "thread_not_found")?;
+    }
+    cast.clerk.patch(&here, close.clone()).await?.refused(403, "manage_messages_required")?;
+    cast.shop.patch(&here, close.clone()).await?.refused(422, "acting_user_required")?;
+    cast.seller.patch(&here, json!({"status": "x"})).await?.refused(422, "invalid_request")?;
+
+    let closed = cast.buyer.patch(&here, close.clone()).await?.expect(200)?;
+    assert_eq!(closed["status"], "closed");
+    cast.buyer.patch(&here, close.clone()).await?.expect(200)?;
+    seller.hears("thread.updated", |data| data["status"] == "closed").await?;
+    let entry = seller.hears("message.created", |data| !data["system"].is_null()).await?;
+    assert_eq!((&entry["system"], &entry["text"]), (&json!("closed"), &json!("")));
+    assert_eq!(entry["author"]["id"], "buyer");
+    let list = cast.seller.get("/v1/threads?status=closed").await?.expect(200)?;
+    let listed = &list["threads"][0];
+    assert_eq!((&listed["id"], &listed["unread_count"]), (&json!(thread), &json!(1)));
+    assert_eq!(listed["last_message"]["id"], said["id"], "what somebody wrote last");
+
+    // Nothing is written in it, but it can be read.
+    cast.seller.post(&posts, json!({"text": "x"})).await?.refused(409, "thread_closed")?;
+    cast.buyer.patch(&path(&said), json!({"text": "x"})).await?.refused(409, "thread_closed")?;
+    cast.seller.post(&format!("{here}/typing"), json!({})).await?.refused(409, "thread_closed")?;
+    for entry in [&entry] {
+        cast.buyer.patch(&path(entry), json!({"text": "x"})).await?.refused(403, "not_allowed")?;
+        cast.boss.delete(&path(entry)).await?.refused(403, "not_allowed")?;
+    }
+    assert_eq!(texts(&messages(&cast.seller, thread).await?), ["Thank you", ""]);
+    let read = json!({"up_to": entry["id"]});
+    let left = cast.seller.post(&format!("{here}/read"), read).await?.expect(200)?;
+    assert_eq!(left["unread_count"], 0);
+
+    // The other side opens it again; one of staff may close it, too.
+    let opened = cast.seller.patch(&here, open.clone()).await?.expect(200)?;
+    assert_eq!(opened["status"], "open");
+    let start = json!({"subject": crate::cast::product("p1"), "vendor_id": "v1"});
+    let found = cast.shop.acting("buyer").post("/v1/threads", start).await?.expect(200)?;
+    assert_eq!(found["id"], thread, "the open one is found, not made");
+    cast.buyer.say(thread, "One more thing").await?;
+    cast.boss.patch(&here, close).await?.expect(200)?;
+    let all = messages(&cast.buyer, thread).await?;
+    let systems: Vec<_> =
+        all.as_array().into_iter().flatten().map(|it| it["system"].clone()).collect();
+    assert_eq!(
+        systems,
+        [json!(null), json!("closed"), json!("reopened"), json!(null), json!("closed")]
+    );
+    assert_eq!(
+        cast.buyer.get("/v1/unread").await?.expect(200)?["total"],
+        0,
+        "entries do not count"
+    );
+
+    // Whoever asks again gets a new one, and then the old one stays closed.
+    let second = cast.thread("p1").await?;
+    ensure!(second != thread);
+    cast.buyer.patch(&here, open.clone()).await?.refused(409, "other_thread_open")?;
+    cast.buyer
+        .patch(&format!("/v1/threads/{second}"), json!({"status": "closed"}))
+        .await?
+        .expect(200)?;
+    let mut vendor = crate::cast::vendor("Vendor One");
+    vendor["status"] = json!("disabled");
+    cast.shop.vendor("v1", vendor).await?;
+    cast.buyer.patch(&here, open).await?.refused(403, "messaging_disabled")?;
+    seller.check()
+}
+
+async fn b2_a_thread_is_marked_as_unread(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let thread = cast.thread("p1").await?;
+    let (buyer, seller) = (cast.buyer.listen().await?, cast.seller.listen().await?);
+    let mark =
+        async |body: Value| cast.seller.post(&format!("/v1/threads/{thread}/unread"), body).await;
+    assert_eq!(mark(json!({})).await?.expect(200)?["unread_count"], 0, "there is nothing to read");
+    let one = cast.buyer.say(thread, "one").await?;
+    let two = cast.buyer.say(thread, "two").await?;
+    cast.seller.say(thread, "an answer").await?;
+    let last = cast.buyer.say(thread, "three").await?;
+    let read = json!({"up_to": last["id"]});
+    let reads = format!("/v1/threads/{thread}/read");
+    cast.seller.post(&reads, read.clone()).await?.expect(200)?;
+    buyer.hears("thread.read", |data| data["up_to"] == last["id"]).await?;
+
+    assert_eq!(mark(json!({})).await?.expect(200)?["unread_count"], 1, "the last one");
+    let told = json!({"thread_id": thread, "unread_count": 1, "total": 1});
+    seller.hears("unread.changed", |data| *data == told).await?;
+    assert_eq!(mark(json!({"from": two["id"]})).await?.expect(200)?["unread_count"], 2);
+    assert_eq!(mark(json!({"from": last["id"]})).await?.expect(200)?["unread_count"], 2);
+    let list = cast.seller.get("/v1/threads?unread=true").await?.expect(200)?;
+    assert_eq!(list["threads"][0]["unread_count"], 2);
+    assert_eq!(cast.seller.get("/v1/unread").await?.expect(200)?["total"], 2);
+    // Nobody else sees it: what was read was read.
+    let page = messages(&cast.buyer, thread).await?;
+    ensure!(page[0]["read_at"].is_string() && page[3]["read_at"].is_string(), "{page}");
+    assert_eq!(buyer.all("thread.read").len(), 1);
+    // What comes counts on top, what is taken back no longer, and reading ends it.
+    cast.buyer.say(thread, "four").await?;
+    cast.buyer.delete(&path(&two)).await?.expect(204)?;
+    cast.buyer.delete(&path(&one)).await?.expect(204)?;
+    assert_eq!(cast.seller.get("/v1/unread").await?.expect(200)?["total"], 2);
+    let left = cast.seller.post(&reads, read).await?.expect(200)?;
+    assert_eq!(left["unread_count"], 1);
+    mark(json!({"from": 999})).await?.refused(422, "invalid_request")?;
+    cast.outsider
+        .post(&format!("/v1/threads/{thread}/unread"), json!({}))
+        .await?
+        .refused(404, "thread_not_found")?;
+    buyer.check()
 }

@@ -146,6 +146,15 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
     let ids = json!({"user_ids": ["buyer", "seller", "nobody"]});
     document.send(shop, "post /v1/unread/batch", "/v1/unread/batch", ids, 200).await?;
 
+    let (call, read) = ("post /v1/threads/{id}/unread", format!("{path}/unread"));
+    document.send(seller, call, &read, json!({"from": id_of(&said)?}), 200).await?;
+    document.send(seller, call, &read, json!({}), 200).await?;
+    let call = "patch /v1/threads/{id}";
+    document.send(seller, call, &path, json!({"status": "closed"}), 200).await?;
+    let typing = buyer.request(Method::POST, &format!("{path}/typing"));
+    document.check("post /v1/threads/{id}/typing", 409, buyer.send(typing).await?)?;
+    document.send(buyer, call, &path, json!({"status": "open"}), 200).await?;
+
     // Changed, and taken back.
     let message = format!("/v1/messages/{}", id_of(&reply)?);
     let call = "patch /v1/messages/{id}";
@@ -335,10 +344,16 @@ async fn b5_the_examples_of_bodies_are_understood(scene: &Scene) -> Result<()> {
     let said = document.send(&anna, call, &messages, example("MessageDraft")?, 201).await?;
     let (call, message) = ("patch /v1/messages/{id}", format!("/v1/messages/{}", said["id"]));
     document.send(&anna, call, &message, example("MessageChange")?, 200).await?;
+    let mut from = example("UnreadFrom")?;
+    from["from"] = said["id"].clone();
+    let call = "post /v1/threads/{id}/unread";
+    document.send(&anna, call, &format!("{path}/unread"), from, 200).await?;
     let mut read = example("ReadUpTo")?;
     read["up_to"] = said["id"].clone();
     let call = "post /v1/threads/{id}/read";
     document.send(&anna, call, &format!("{path}/read"), read, 200).await?;
+    let patch = example("ThreadPatch")?;
+    document.send(&anna, "patch /v1/threads/{id}", &path, patch, 200).await?;
     let preferences = example("MailPreferences")?;
     let call = "put /v1/users/{id}/mail-preferences";
     document.send(shop, call, "/v1/users/7/mail-preferences", preferences, 200).await?;

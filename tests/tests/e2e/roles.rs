@@ -63,10 +63,12 @@ const TABLE: &[(&str, [u16; 11])] = &[
     ("get /v1/threads",                                                 [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
     ("post /v1/threads",                                                [401, 201, 403, 201, 403, 403, 201, 201, 403, 201, 201]),
     ("get /v1/threads/{id}",                                            [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
+    ("patch /v1/threads/{id}",                                          [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
     ("get /v1/threads/{id}/messages",                                   [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
     ("post /v1/threads/{id}/messages",                                  [401, 201, 404, 201, 404, 403, 201, 201, 404, 422, 201]),
     ("post /v1/threads/{id}/read",                                      [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
     ("post /v1/threads/{id}/typing",                                    [401, 204, 404, 204, 404, 403, 204, 204, 404, 422, 204]),
+    ("post /v1/threads/{id}/unread",                                    [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
     ("get /v1/unread",                                                  [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
     ("post /v1/unread/batch",                                           [401, 403, 403, 403, 403, 403, 403, 403, 403, 200, 403]),
     ("get /v1/users/{id}",                                              [401, 200, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
@@ -211,6 +213,7 @@ async fn filled(cast: &Cast, unique: &str, method: &str, path: &str) -> Result<(
                 _ if method == "get" => Value::Null,
                 Some("messages") => json!({"text": "Hello."}),
                 Some("read") => json!({"up_to": message}),
+                _ if method == "patch" => json!({"status": "closed"}),
                 _ => json!({}),
             };
             (with(thread.to_string()), body)

@@ -65,9 +65,10 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         ("get", "/v1/settings/public") => Rule::Public,
         ("post", "/v1/threads") => Rule::Own,
         ("get", "/v1/threads" | "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
-        ("get", "/v1/threads/{id}") => Rule::Thread,
+        ("get" | "patch", "/v1/threads/{id}") => Rule::Thread,
         ("get" | "post", "/v1/threads/{id}/messages") => Rule::Thread,
-        ("post", "/v1/threads/{id}/read" | "/v1/threads/{id}/typing") => Rule::Thread,
+        ("post", "/v1/threads/{id}/read" | "/v1/threads/{id}/unread") => Rule::Thread,
+        ("post", "/v1/threads/{id}/typing") => Rule::Thread,
         ("get", "/healthz" | "/readyz" | "/metrics" | "/v1/openapi.json" | "/docs") => Rule::Public,
         _ => return None,
     })
@@ -363,6 +364,12 @@ fn questions(secret: &Secret, method: &str, path: &str) -> Vec<(String, Value)> 
         ],
         ("post", "/v1/threads/{id}/read") => {
             vec![bare(json!({"up_to": message})), bare(json!({"up_to": 0})), bare(json!({}))]
+        }
+        ("post", "/v1/threads/{id}/unread") => {
+            vec![bare(json!({"from": message})), bare(json!({})), bare(Value::Null)]
+        }
+        ("patch", "/v1/threads/{id}") => {
+            vec![bare(json!({"status": "closed"})), bare(json!({})), bare(json!({"status": 1}))]
         }
         ("patch", "/v1/messages/{id}") => {
             vec![bare(json!({"text": "mine"})), bare(json!({"text": ""})), bare(json!({}))]

@@ -91,7 +91,8 @@ export class Inbox {
     if (conversation === undefined) return;
     this.#merge(conversation, [message]);
     const { thread } = conversation;
-    if (message.id >= (thread.last_message?.id ?? 0)) {
+    // What nobody wrote is not what was said last.
+    if (!message.system && message.id >= (thread.last_message?.id ?? 0)) {
       thread.last_message = this.#find(conversation, message.id) ?? message;
       if (message.created_at > thread.updated_at) thread.updated_at = message.created_at;
     }

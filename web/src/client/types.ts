@@ -24,6 +24,8 @@ export interface Message {
   author: Author | null;
   text: string;
   flagged?: boolean;
+  /** What its author did to the thread, if nobody wrote it. */
+  system?: "closed" | "reopened" | null;
   client_id?: string | null;
   created_at: string;
   edited_at?: string | null;

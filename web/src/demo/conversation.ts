@@ -216,10 +216,10 @@ export class ConversationView {
     element.className = `message ${mine ? "mine" : "theirs"}`;
     element.classList.toggle("failed", state === "failed");
     element.classList.toggle("flagged", !isDraft && Boolean(item.flagged));
-    element.classList.toggle("deleted", deleted);
+    element.classList.toggle("deleted", deleted || (!isDraft && Boolean(item.system)));
 
     const text = h("p", { class: "text", dir: "auto" });
-    text.textContent = deleted ? t.text("deleted") : item.text;
+    text.textContent = deleted ? t.text("deleted") : !isDraft && item.system ? t.text(item.system) : item.text;
     const time = h("time", { datetime: item.created_at }, t.time(item.created_at));
     const meta = h("span", { class: "meta" }, time);
     if (!isDraft && item.edited_at && !deleted) meta.prepend(`${t.text("edited")} `);

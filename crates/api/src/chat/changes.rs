@@ -137,7 +137,7 @@ pub(crate) fn edit(
     rights::require_messaging(writer, &participants)?;
     let screened = screening::screen(writer, list, &change.text)?;
     if screened.is_what_it_says(&before) {
-        return Ok(messages::view(author, &before, seat.side));
+        return Ok(messages::view(writer, author, &before, seat.side)?);
     }
     let now = context.timestamp();
     let version = writer.versions(before.id)?.len() + 1;
@@ -167,7 +167,7 @@ pub(crate) fn edit(
     });
     let written = &change.text;
     screening::follow_up(writer, context, &thread, &participants, &after, &screened, written)?;
-    Ok(messages::view(author, &after, seat.side))
+    Ok(messages::view(writer, author, &after, seat.side)?)
 }
 
 /// Takes a message back: the caller's own, or any for an administrator, which is noted. What is left of it says that it was

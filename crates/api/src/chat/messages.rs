@@ -13,8 +13,8 @@ use super::{
     Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, once, unread,
 };
 use crate::store::{
-    Cause, Id, Message, NewEvent, NewMessage, Participant, ParticipantKind, Reader, Side, Thread,
-    ThreadStatus, User, Writer,
+    Cause, Id, Message, NewEvent, NewMessage, Participant, ParticipantKind, Reader, Side,
+    StoreError, Thread, ThreadStatus, User, Writer,
 };
 
 /// A message to be written.
@@ -158,7 +158,7 @@ pub(crate) fn append(
             if message.request_hash.as_ref() != Some(&request_hash) {
                 return Err(Refusal::ClientIdReused.into());
             }
-            return Ok((view(author, &message, seat.side), false));
+            return Ok((view(writer, author, &message, seat.side)?, false));
         }
     }
     if thread.status == ThreadStatus::Closed {
@@ -168,7 +168,12 @@ pub(crate) fn append(
     if let Some(reply_to) = draft.reply_to {
         // A message of another thread and one that is not there get the same answer.
         let target = writer.messages(&[reply_to])?;
-        if !target.iter().any(|message| message.thread_id == thread.id) {
+        let fits = |message: &Message| {
+            message.thread_id == thread.id
+                && message.deleted_at.is_none()
+                && message.system_entry.is_none()
+        };
+        if !target.iter().any(fits) {
             let mut problems = Problems::default();
             problems.add("/reply_to", "there is no such message in this thread");
             problems.finish()?;
@@ -203,7 +208,7 @@ pub(crate) fn append(
     unread::raise(writer, context, &thread, &participants, &author.id, activity)?;
     let written = &draft.text;
     screening::follow_up(writer, context, &thread, &participants, &message, &screened, written)?;
-    Ok((view(author, &message, seat.side), true))
+    Ok((view(writer, author, &message, seat.side)?, true))
 }
 
 /// Staff who write in a thread take part in it from then on.
@@ -297,8 +302,17 @@ pub(crate) fn cut<T>(list: &mut Vec<T>, limit: i64) -> bool {
 }
 
 /// A message as its author sees it.
-pub(crate) fn view(author: &User, message: &Message, side: Side) -> MessageView {
-    with_flag(Directory::of_author(author).message(message), message, side)
+pub(crate) fn view(
+    reader: &mut Reader<'_>,
+    author: &User,
+    message: &Message,
+    side: Side,
+) -> Result<MessageView, StoreError> {
+    let directory = match message.reply_to {
+        None => Directory::of_author(author),
+        Some(_) => Directory::of(reader, std::slice::from_ref(message), &[])?,
+    };
+    Ok(with_flag(directory.message(message), message, side))
 }
 
 pub(crate) fn with_flag(view: MessageView, message: &Message, viewer: Side) -> MessageView {

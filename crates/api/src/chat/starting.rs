@@ -326,17 +326,39 @@ fn require_signature(
 /// One text for subject, people and vendor; the same from either side of a conversation between two.
 fn open_key(input: &ThreadStart, parties: &Parties) -> String {
     let subject = &input.subject;
+    key_of(subject.subject_type, &subject.id, parties, input.storefront_id.as_deref())
+}
+
+/// The same text for a thread that is there already, and is to be open again.
+pub(crate) fn open_key_of(thread: &Thread, participants: &[Participant]) -> String {
+    let member = |side: Side| {
+        participants.iter().find(|it| it.side == side).map(|it| it.participant_id.clone())
+    };
+    let parties = Parties {
+        customer: member(Side::Customer).unwrap_or_default(),
+        vendor: member(Side::Vendor),
+        peer: member(Side::Peer),
+    };
+    key_of(thread.subject_type, &thread.subject_id, &parties, thread.storefront_id.as_deref())
+}
+
+fn key_of(
+    subject_type: SubjectType,
+    subject_id: &String,
+    parties: &Parties,
+    storefront: Option<&str>,
+) -> String {
     let (subject_id, customer) = match &parties.peer {
         Some(peer) if *peer > parties.customer => (&parties.customer, peer),
         Some(peer) => (peer, &parties.customer),
-        None => (&subject.id, &parties.customer),
+        None => (subject_id, &parties.customer),
     };
     let key = serde_json::json!([
-        subject.subject_type.as_str(),
+        subject_type.as_str(),
         subject_id,
         customer,
         parties.vendor,
-        input.storefront_id
+        storefront
     ]);
     hex::encode(Sha256::digest(key.to_string()))
 }

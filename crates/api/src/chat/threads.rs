@@ -1,14 +1,19 @@
-//! Listing conversations, looking into one, and telling that somebody writes.
+//! Listing conversations, looking into one, telling that somebody writes, closing one and opening it again.
 
 use chaffer_shared::event::name;
 use chaffer_shared::topic::Topic;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::rights::{self, Seat};
+use super::rights::{self, Seat, Seen};
 use super::views::{Directory, ThreadView, sees_flags};
-use super::{Caller, ChatError, Credentials, Refusal, addressing, messages};
-use crate::store::{Id, ParticipantKind, Reader, Role, Thread, ThreadFilter, ThreadScope, User};
+use super::{
+    Caller, ChatError, Context, Credentials, Refusal, addressing, messages, object, starting,
+};
+use crate::store::{
+    Cause, Id, NewEvent, NewMessage, ParticipantKind, Reader, Role, SystemEntry, Thread,
+    ThreadFilter, ThreadScope, ThreadStatus, User, Writer,
+};
 
 /// A page of threads.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -18,6 +23,17 @@ pub struct ThreadPage {
     /// Where the next page begins; null at the end.
     #[schema(required = true, example = "1207")]
     pub next_cursor: Option<String>,
+}
+
+/// What is to change of a thread; what is absent stays.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"status": "closed"}))]
+pub struct ThreadPatch {
+    /// `closed`: nothing can be written any more; `open`: it can again.
+    #[serde(default, deserialize_with = "object::not_null")]
+    #[schema(nullable = false)]
+    pub status: Option<ThreadStatus>,
 }
 
 /// Something to be told at once and not kept.
@@ -101,6 +117,9 @@ pub(crate) fn typing(
     let caller = Caller::resolve(reader, credentials)?;
     let user = caller.person()?;
     let seen = rights::see(reader, user, thread)?;
+    if seen.thread.status == ThreadStatus::Closed {
+        return Err(Refusal::ThreadClosed.into());
+    }
     rights::require_messaging(reader, &seen.participants)?;
     Ok(Ephemeral {
         topics: addressing::of_participants(&seen.participants),
@@ -115,6 +134,72 @@ pub(crate) fn typing(
             },
         }),
     })
+}
+
+/// Closes a thread or opens it again: whoever sits in it may, and staff. An entry in it says who did.
+///
+/// # Errors
+/// Why the caller may not, or [`Refusal::OtherThreadOpen`].
+pub(crate) fn patch(
+    writer: &mut Writer<'_>,
+    credentials: &Credentials,
+    context: &Context,
+    thread: Id,
+    patch: &ThreadPatch,
+) -> Result<ThreadView, ChatError> {
+    let caller = Caller::resolve(writer, credentials)?;
+    let user = caller.person()?;
+    let seen = rights::see(writer, user, thread)?;
+    if let Some(status) = patch.status.filter(|status| *status != seen.thread.status) {
+        set_status(writer, context, user, &seen, status)?;
+    }
+    one(writer, user, thread)
+}
+
+fn set_status(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    user: &User,
+    Seen { thread, participants, seat }: &Seen,
+    status: ThreadStatus,
+) -> Result<(), ChatError> {
+    let (entry, key) = match status {
+        ThreadStatus::Closed => (SystemEntry::Closed, None),
+        ThreadStatus::Open => {
+            rights::require_messaging(writer, participants)?;
+            let key = starting::open_key_of(thread, participants);
+            if writer.open_thread(&key)?.is_some() {
+                return Err(Refusal::OtherThreadOpen.into());
+            }
+            (SystemEntry::Reopened, Some(key))
+        }
+    };
+    writer.set_thread_status(thread.id, status, key.as_deref())?;
+    let message = writer.insert_message(NewMessage {
+        thread_id: thread.id,
+        author_kind: ParticipantKind::User,
+        author_id: user.id.clone(),
+        side: seat.side,
+        text: String::new(),
+        flagged: false,
+        reply_to: None,
+        client_id: None,
+        request_hash: None,
+        system_entry: Some(entry),
+        created_at: context.timestamp(),
+    })?;
+    let topics = addressing::of_thread(writer, thread, participants)?;
+    for (name, message) in [(name::THREAD_UPDATED, None), (name::MESSAGE_CREATED, Some(message.id))]
+    {
+        writer.emit(NewEvent {
+            name,
+            topics: &topics,
+            cause: Cause { thread: Some(thread.id), message, data: None },
+            request_id: &context.request_id,
+            at: context.timestamp(),
+        });
+    }
+    Ok(())
 }
 
 /// One thread as one person sees it, with who is in it.

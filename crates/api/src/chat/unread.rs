@@ -29,6 +29,16 @@ pub struct ReadUpTo {
     pub up_to: Id,
 }
 
+/// From where on the caller wants to have read nothing.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"from": 42}))]
+pub struct UnreadFrom {
+    /// The first message that is to be unread; the last one of the others unless given.
+    #[schema(value_type = Option<i64>, example = 42)]
+    pub from: Option<Id>,
+}
+
 /// What is left in one thread.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(example = json!({"unread_count": 0}))]
@@ -230,6 +240,55 @@ pub(crate) fn read(
         }
     }
     Ok(UnreadCount { unread_count: left })
+}
+
+/// Marks a thread as unread for the caller alone, from a message on: the others go on seeing how far it was read.
+///
+/// # Errors
+/// Why the caller may not, or that there is no such message in the thread.
+pub(crate) fn mark_unread(
+    writer: &mut Writer<'_>,
+    credentials: &Credentials,
+    context: &Context,
+    thread: Id,
+    input: &UnreadFrom,
+) -> Result<UnreadCount, ChatError> {
+    let caller = Caller::resolve(writer, credentials)?;
+    let user = caller.person()?;
+    let Seen { thread, .. } = rights::see(writer, user, thread)?;
+    let from = match input.from {
+        None => writer.last_message_of_others(thread.id, &user.id)?,
+        Some(from) => {
+            if !writer.messages(&[from])?.iter().any(|it| it.thread_id == thread.id) {
+                let mut problems = Problems::default();
+                problems.add("/from", "there is no such message in this thread");
+                problems.finish()?;
+            }
+            Some(from)
+        }
+    };
+    let before = writer.read_states(&user.id, &[thread.id])?.pop();
+    let exists = before.is_some();
+    let before = before.unwrap_or_else(|| ReadState::new(&user.id, thread.id));
+    let unread_count = match from {
+        Some(from) => writer.count_unread(thread.id, from - 1, &user.id)?,
+        None => 0,
+    };
+    // What is unread already stays so.
+    let (Some(from), true) = (from, unread_count > before.unread_count) else {
+        return Ok(UnreadCount { unread_count: before.unread_count });
+    };
+    let state = ReadState {
+        last_read_message_id: before.last_read_message_id.min(from - 1),
+        unread_count,
+        unread_activity: Some(thread.activity),
+        ..before.clone()
+    };
+    writer.save_read_state(&state, exists)?;
+    let by = unread_count - before.unread_count;
+    writer.add_unread_total(&[&user.id], by)?;
+    tell(writer, context, thread.id, user.id.clone(), unread_count, user.unread_total + by);
+    Ok(UnreadCount { unread_count })
 }
 
 /// What the caller has not read.

@@ -45,6 +45,29 @@ pub struct VendorBrief {
     pub avatar_url: Option<String>,
 }
 
+/// A message that another one answers, as it is now: what was masked, changed or taken back is so here as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(
+    example = json!({
+        "id": 41, "author": {"id": "9", "role": "vendor_admin", "name": "Ben", "avatar_url": null},
+        "text": "We have it in blue and green.", "deleted_at": null
+    })
+)]
+pub struct QuoteView {
+    /// Its number.
+    #[schema(value_type = i64, example = 41)]
+    pub id: Id,
+    /// Who wrote it.
+    pub author: PersonView,
+    /// The beginning of its text: at most 200 characters, cut with an ellipsis.
+    #[schema(example = "We have it in blue and green.")]
+    pub text: String,
+    /// When it was taken back.
+    #[serde(with = "chaffer_shared::time::option")]
+    #[schema(required = true)]
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
 /// One entry of a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(
@@ -52,6 +75,7 @@ pub struct VendorBrief {
         "id": 42, "thread_id": 12,
         "author": {"id": "7", "role": "customer", "name": "Anna", "avatar_url": null},
         "text": "Is it dishwasher-safe?", "flagged": false, "attachments": [], "reply_to": null,
+        "quote": null,
         "client_id": "3f0c9a52-6d2b-4b0e-9f55-0a1a52a7c9d1",
         "created_at": "2026-03-01T09:30:00.000Z", "edited_at": null, "deleted_at": null, "read_at": null,
         "system": null
@@ -79,6 +103,10 @@ pub struct MessageView {
     /// The message it answers.
     #[schema(value_type = Option<i64>, required = true)]
     pub reply_to: Option<Id>,
+    /// What it says.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub quote: Option<QuoteView>,
     /// The sender's own id of it.
     #[schema(required = true)]
     pub client_id: Option<String>,
@@ -314,7 +342,12 @@ impl From<Vendor> for VendorView {
 pub(crate) struct Directory {
     users: HashMap<String, User>,
     vendors: HashMap<String, Vendor>,
+    /// What messages answer.
+    quoted: HashMap<Id, Message>,
 }
+
+/// How much of a message a quote shows, in characters.
+const QUOTE_CHARS: usize = 200;
 
 impl Directory {
     /// Fetches all that these messages and participants name.
@@ -323,7 +356,9 @@ impl Directory {
         messages: &[Message],
         participants: &[Participant],
     ) -> Result<Self, StoreError> {
-        let authors = messages.iter().map(|it| (it.author_kind, it.author_id.as_str()));
+        let quoted = quoted(reader, messages)?;
+        let written = messages.iter().chain(quoted.values());
+        let authors = written.map(|it| (it.author_kind, it.author_id.as_str()));
         let members = participants.iter().map(|it| (it.kind, it.participant_id.as_str()));
         let named: BTreeSet<_> = authors.chain(members).map(|(k, id)| (k.as_str(), id)).collect();
         let of_kind = |kind: ParticipantKind| -> Vec<&str> {
@@ -334,13 +369,14 @@ impl Directory {
         Ok(Self {
             users: users.into_iter().map(|user| (user.id.clone(), user)).collect(),
             vendors: vendors.into_iter().map(|vendor| (vendor.id.clone(), vendor)).collect(),
+            quoted,
         })
     }
 
     /// Knows one person, whom the caller has at hand already.
     pub(crate) fn of_author(author: &User) -> Self {
         let users = HashMap::from([(author.id.clone(), author.clone())]);
-        Self { users, vendors: HashMap::new() }
+        Self { users, ..Self::default() }
     }
 
     /// A person; one that is no longer mirrored keeps its id and has no name.
@@ -370,17 +406,31 @@ impl Directory {
             id: message.id,
             thread_id: message.thread_id,
             author: self.person(&message.author_id),
-            // What was taken back is not shown, wherever the row is read.
-            text: if message.deleted_at.is_some() { String::new() } else { message.text.clone() },
+            text: shown_text(message).to_owned(),
             flagged: None,
             attachments: Vec::new(),
             reply_to: message.reply_to,
+            quote: message.reply_to.and_then(|id| self.quoted.get(&id)).map(|it| self.quote(it)),
             client_id: message.client_id.clone(),
             created_at: message.created_at.and_utc(),
             edited_at: utc(message.edited_at),
             deleted_at: utc(message.deleted_at),
             read_at: utc(message.read_at),
             system: message.system_entry,
+        }
+    }
+
+    fn quote(&self, message: &Message) -> QuoteView {
+        let mut letters = shown_text(message).chars();
+        let mut text: String = letters.by_ref().take(QUOTE_CHARS).collect();
+        if letters.next().is_some() {
+            text.push('…');
+        }
+        QuoteView {
+            id: message.id,
+            author: self.person(&message.author_id),
+            text,
+            deleted_at: message.deleted_at.map(|at| at.and_utc()),
         }
     }
 
@@ -445,6 +495,26 @@ impl Directory {
         };
         participants.iter().map(view).collect()
     }
+}
+
+/// What was taken back is not shown, wherever the row is read.
+fn shown_text(message: &Message) -> &str {
+    if message.deleted_at.is_some() { "" } else { &message.text }
+}
+
+/// The messages that these ones answer, which may be among them.
+fn quoted(
+    reader: &mut Reader<'_>,
+    messages: &[Message],
+) -> Result<HashMap<Id, Message>, StoreError> {
+    let wanted: BTreeSet<Id> = messages.iter().filter_map(|message| message.reply_to).collect();
+    let here = messages.iter().filter(|message| wanted.contains(&message.id));
+    let mut quoted: HashMap<Id, Message> = here.map(|it| (it.id, it.clone())).collect();
+    let elsewhere: Vec<Id> = wanted.into_iter().filter(|id| !quoted.contains_key(id)).collect();
+    if !elsewhere.is_empty() {
+        quoted.extend(reader.messages(&elsewhere)?.into_iter().map(|it| (it.id, it)));
+    }
+    Ok(quoted)
 }
 
 /// Whether flags are shown to those who sit on this side (R11).

@@ -1,7 +1,7 @@
 //! `/v1/threads`: conversations.
 
 use actix_web::web::{Json, Path};
-use actix_web::{HttpRequest, HttpResponse, get, post};
+use actix_web::{HttpRequest, HttpResponse, get, patch, post};
 use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -13,7 +13,7 @@ use super::{Shared, answer};
 use crate::chat::FieldError;
 use crate::chat::screening::WordList;
 use crate::chat::starting::{self, ThreadStart};
-use crate::chat::threads::{self, ThreadPage};
+use crate::chat::threads::{self, ThreadPage, ThreadPatch};
 use crate::chat::views::ThreadView;
 use crate::store::{SubjectType, ThreadFilter, ThreadStatus, Writer};
 
@@ -128,11 +128,38 @@ pub(super) async fn get_thread(
     Ok(Json(state.store.read(move |reader| threads::get(reader, &sender.0, id)).await?))
 }
 
+/// Closes a thread, or opens it again. Whoever sits in it may; in a closed one nothing can be written. An entry with `system`
+/// set says who did it.
+#[utoipa::path(
+    tag = "threads",
+    request_body = ThreadPatch,
+    params(("id" = i64, Path, description = "The ticket number"), super::ActingUser),
+    responses((status = 200, body = ThreadView), Errors, BodyErrors),
+)]
+#[patch("/v1/threads/{id}")]
+pub(super) async fn patch_thread(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    id: Path<String>,
+    body: Body<ThreadPatch>,
+) -> Result<Json<ThreadView>, Problem> {
+    let id = thread_id(&id)?;
+    let context = context(&request);
+    Ok(Json(
+        state
+            .store
+            .write(move |writer| threads::patch(writer, &sender.0, &context, id, &body.value))
+            .await?,
+    ))
+}
+
 /// Tells the others that the caller is writing. Kept nowhere.
 #[utoipa::path(
     tag = "threads",
     params(("id" = i64, Path, description = "The ticket number"), super::ActingUser),
-    responses((status = 204, description = "Told"), Errors),
+    responses((status = 204, description = "Told"), (status = 409, body = Problem, content_type = "application/problem+json", description = "The thread is closed"), Errors),
 )]
 #[post("/v1/threads/{id}/typing")]
 pub(super) async fn tell_typing(

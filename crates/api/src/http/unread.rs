@@ -7,7 +7,9 @@ use super::Shared;
 use super::error::Problem;
 use super::extract::{Body, Nothing, Query, Sender, context, thread_id};
 use super::openapi::{BodyErrors, Errors};
-use crate::chat::unread::{self, ReadUpTo, Unread, UnreadBatch, UnreadCount, UnreadCounts};
+use crate::chat::unread::{
+    self, ReadUpTo, Unread, UnreadBatch, UnreadCount, UnreadCounts, UnreadFrom,
+};
 
 /// Notes how far the caller has read a thread. Never goes back.
 #[utoipa::path(
@@ -31,6 +33,32 @@ pub(super) async fn mark_read(
         state
             .store
             .write(move |writer| unread::read(writer, &sender.0, &context, id, &body.value))
+            .await?,
+    ))
+}
+
+/// Marks a thread as unread for the caller alone, from a message on, or from the last one of the others.
+#[utoipa::path(
+    tag = "unread",
+    request_body = UnreadFrom,
+    params(("id" = i64, Path, description = "The ticket number"), super::ActingUser),
+    responses((status = 200, body = UnreadCount), Errors, BodyErrors),
+)]
+#[post("/v1/threads/{id}/unread")]
+pub(super) async fn mark_unread(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    id: Path<String>,
+    body: Body<UnreadFrom>,
+) -> Result<Json<UnreadCount>, Problem> {
+    let id = thread_id(&id)?;
+    let context = context(&request);
+    Ok(Json(
+        state
+            .store
+            .write(move |writer| unread::mark_unread(writer, &sender.0, &context, id, &body.value))
             .await?,
     ))
 }

@@ -80,6 +80,9 @@ fn on_message(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let Some(message) = writer.messages(&[message])?.pop() else { return Ok(()) };
+    if message.system_entry.is_some() {
+        return Ok(());
+    }
     let participants = writer.participants(&[message.thread_id])?;
     if message.author_kind == ParticipantKind::User {
         has_answered(writer, &message, now)?;

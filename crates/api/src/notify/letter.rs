@@ -210,7 +210,7 @@ fn about_thread(
     let after = state.last_read_message_id.max(mail.first_message_id - 1);
     let mut new = reader.messages_after(thread.id, after, MAX_READ)?;
     new.retain(|message| {
-        message.side != seat.side && message.author_id != user.id && message.deleted_at.is_none()
+        message.side != seat.side && message.author_id != user.id && is_text(message)
     });
     let (Some(first), Some(last)) = (new.first(), new.last().map(|it| it.id)) else {
         return Ok(None);
@@ -278,6 +278,11 @@ pub(super) fn seen(
     }
 }
 
+/// Whether somebody wrote it, and has not taken it back.
+fn is_text(message: &Message) -> bool {
+    message.deleted_at.is_none() && message.system_entry.is_none()
+}
+
 fn message_data(author: String, message: &Message) -> MessageData {
     MessageData { author, text: message.text.clone(), time: time(message.created_at) }
 }
@@ -298,8 +303,8 @@ fn about_everything(
     let mut threads = Vec::new();
     for (id, unread_count) in unread.iter().take(MAX_SHOWN) {
         let Some(Seen { thread, .. }) = seen(reader, user, *id)? else { continue };
-        let last = reader.messages(&thread.last_message_id.into_iter().collect::<Vec<_>>())?;
-        let Some(last) = last.first().filter(|message| message.deleted_at.is_none()) else {
+        let last = reader.messages_before(thread.id, Id::MAX, MAX_READ)?;
+        let Some(last) = last.iter().find(|message| is_text(message)) else {
             continue;
         };
         let author = reader.user(&last.author_id)?.map(|it| it.name).unwrap_or_default();

@@ -207,6 +207,25 @@ impl Reader<'_> {
             .count()
             .get_result(self.database)?)
     }
+
+    /// The last message of a thread that counts as unread for this user.
+    pub(crate) fn last_message_of_others(
+        &mut self,
+        thread: Id,
+        reader: &str,
+    ) -> Result<Option<Id>, StoreError> {
+        Ok(messages::table
+            .filter(messages::thread_id.eq(thread))
+            .filter(
+                messages::author_kind.ne(ParticipantKind::User).or(messages::author_id.ne(reader)),
+            )
+            .filter(messages::deleted_at.is_null())
+            .filter(messages::system_entry.is_null())
+            .order(messages::id.desc())
+            .select(messages::id)
+            .first(self.database)
+            .optional()?)
+    }
 }
 
 impl Writer<'_> {

@@ -354,6 +354,19 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Closes a thread, or opens it again under its key.
+    pub(crate) fn set_thread_status(
+        &mut self,
+        thread: Id,
+        status: ThreadStatus,
+        open_key: Option<&str>,
+    ) -> Result<(), StoreError> {
+        diesel::update(threads::table.find(thread))
+            .set((threads::status.eq(status), threads::open_key.eq(open_key)))
+            .execute(self.database)?;
+        Ok(())
+    }
+
     /// Gives a thread its exclamation mark (R11).
     pub(crate) fn flag_thread(&mut self, thread: Id) -> Result<(), StoreError> {
         diesel::update(threads::table.find(thread))

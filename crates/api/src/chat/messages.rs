@@ -79,16 +79,17 @@ impl Serialize for HistoryCursor {
     }
 }
 
-impl HistoryCursor {
+impl std::str::FromStr for HistoryCursor {
+    type Err = ();
+
     /// Reads a cursor that an earlier page gave.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (direction, id) = text.split_once(':')?;
-        let id = id.parse().ok()?;
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (direction, id) = text.split_once(':').ok_or(())?;
+        let id = id.parse().map_err(|_| ())?;
         match direction {
-            "before" => Some(Self(History::Before(id))),
-            "after" => Some(Self(History::After(id))),
-            _ => None,
+            "before" => Ok(Self(History::Before(id))),
+            "after" => Ok(Self(History::After(id))),
+            _ => Err(()),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! in full, and says which field it is.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -326,6 +327,16 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
+/// Which page of a list: its length, and where it begins.
+pub(super) fn paging<C: FromStr>(
+    limit: Option<i64>,
+    cursor: Option<&str>,
+) -> Result<(i64, Option<C>), Problem> {
+    let wrong =
+        |_| Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")]);
+    Ok((page_length(limit)?, cursor.map(str::parse).transpose().map_err(wrong)?))
+}
+
 /// The length of a page: 30 unless asked, 100 at most.
 pub(super) fn page_length(limit: Option<i64>) -> Result<i64, Problem> {
     match limit {
@@ -335,12 +346,6 @@ pub(super) fn page_length(limit: Option<i64>) -> Result<i64, Problem> {
             Err(Problem::invalid(vec![FieldError::parameter("limit", "must be from 1 to 100")]))
         }
     }
-}
-
-/// Where a list goes on that is in the order of its entries' numbers.
-pub(super) fn cursor(text: Option<String>) -> Result<Option<i64>, Problem> {
-    let wrong = || FieldError::parameter("cursor", "must be a next_cursor");
-    text.map(|text| text.parse().map_err(|_| Problem::invalid(vec![wrong()]))).transpose()
 }
 
 /// A number in the path, as it is written.

@@ -6,16 +6,16 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, Sender, Table, context, page_length, path_number};
+use super::extract::{Body, Nothing, Query, Sender, Table, context, paging, path_number};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
+use crate::chat::ChatError;
 use crate::chat::forbidden_words::{
     self, CheckedText, ForbiddenWordInput, ForbiddenWordPage, ForbiddenWordPatch,
     ForbiddenWordView, SampleText,
 };
 use crate::chat::forbidden_words_csv::{self, ImportReport};
 use crate::chat::screening::WordList;
-use crate::chat::{ChatError, FieldError};
 use crate::store::{ForbiddenWordFilter, Reader, WordAction, WordKind};
 
 /// Which entries are listed.
@@ -50,11 +50,7 @@ pub(super) async fn list_forbidden_words(
     query: Query<ListQuery>,
 ) -> Result<Json<ForbiddenWordPage>, Problem> {
     let query = query.0;
-    let limit = page_length(query.limit)?;
-    let below = query.cursor.map(|cursor| cursor.parse()).transpose();
-    let below = below.map_err(|_| {
-        Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
-    })?;
+    let (limit, below) = paging(query.limit, query.cursor.as_deref())?;
     let filter = ForbiddenWordFilter {
         kind: query.kind,
         action: query.action,

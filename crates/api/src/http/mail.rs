@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, RawBody, Sender, context, page_length};
+use super::extract::{Body, Nothing, Query, RawBody, Sender, context, paging};
 use super::openapi::{BodyErrors, Errors};
 use crate::chat::screening::WordList;
 use crate::notify::admin::{
@@ -55,15 +55,15 @@ pub(super) async fn list_mails(
     sender: Sender,
     query: Query<MailQuery>,
 ) -> Result<Json<MailPage>, Problem> {
-    let limit = page_length(query.0.limit)?;
+    let (limit, below) = paging(query.0.limit, query.0.cursor.as_deref())?;
     let filter = MailFilter {
         state: query.0.state,
         user_id: query.0.user_id,
         thread_id: query.0.thread_id,
-        below: admin::cursor(query.0.cursor.as_deref())?,
+        below,
     };
-    let page = state.store.read(move |reader| admin::list(reader, &sender.0, &filter, limit));
-    Ok(Json(page.await?))
+    let list = state.store.read(move |reader| admin::list(reader, &sender.0, &filter, limit));
+    Ok(Json(list.await?))
 }
 
 /// Tries a mail again that was given up.

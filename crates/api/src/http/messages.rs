@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, Sender, context, page_length, path_number, thread_id};
+use super::extract::{Body, Nothing, Query, Sender, context, paging, path_number, thread_id};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::changes::{self, MessageChange};
@@ -35,18 +35,14 @@ struct HistoryQuery {
 }
 
 impl HistoryQuery {
-    fn wanted(&self) -> Result<History, Problem> {
-        let cursor = match &self.cursor {
-            None => None,
-            Some(text) => Some(HistoryCursor::parse(text).ok_or_else(|| {
-                Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
-            })?),
-        };
+    /// The length of the page, and where it is.
+    fn wanted(&self) -> Result<(i64, History), Problem> {
+        let (limit, cursor) = paging(self.limit, self.cursor.as_deref())?;
         let given = [
             self.before.map(History::Before),
             self.after.map(History::After),
             self.around.map(History::Around),
-            cursor.map(|cursor| cursor.0),
+            cursor.map(|HistoryCursor(history)| history),
         ];
         let mut given = given.into_iter().flatten();
         let wanted = given.next().unwrap_or(History::Newest);
@@ -54,7 +50,7 @@ impl HistoryQuery {
             let detail = "give only one of before, after, around and cursor";
             return Err(Problem::invalid(vec![FieldError::parameter("before", detail)]));
         }
-        Ok(wanted)
+        Ok((limit, wanted))
     }
 }
 
@@ -72,8 +68,7 @@ pub(super) async fn list_messages(
     query: Query<HistoryQuery>,
 ) -> Result<Json<MessagePage>, Problem> {
     let id = thread_id(&id)?;
-    let limit = page_length(query.0.limit)?;
-    let wanted = query.0.wanted()?;
+    let (limit, wanted) = query.0.wanted()?;
     Ok(Json(
         state
             .store

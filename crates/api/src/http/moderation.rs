@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use super::Shared;
 use super::error::Problem;
-use super::extract::{Nothing, Query, Sender, context, cursor, page_length, path_number};
+use super::extract::{Nothing, Query, Sender, context, paging, path_number};
 use super::openapi::Errors;
 use crate::chat::audit::{self, AuditPage};
 use crate::chat::changes::{self, HistoryView};
@@ -88,8 +88,7 @@ pub(super) async fn get_audit_log(
     query: Query<AuditQuery>,
 ) -> Result<Json<AuditPage>, Problem> {
     let query = query.0;
-    let limit = page_length(query.limit)?;
-    let below = cursor(query.cursor)?;
+    let (limit, below) = paging(query.limit, query.cursor.as_deref())?;
     let filter =
         AuditFilter { actor_id: query.actor_id, action: query.action, target: None, below };
     Ok(Json(state.store.read(move |reader| audit::list(reader, &sender.0, &filter, limit)).await?))

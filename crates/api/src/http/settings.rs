@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use super::Shared;
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, Sender, context, cursor, page_length};
+use super::extract::{Body, Nothing, Query, Sender, context, paging};
 use super::openapi::{BodyErrors, Errors};
 use crate::chat::settings::{
     self, MachineSettings, PublicSettings, SettingHistory, SettingViews, Settings, SettingsPatch,
@@ -167,8 +167,8 @@ pub(super) async fn get_settings_history(
     sender: Sender,
     query: Query<HistoryQuery>,
 ) -> Result<Json<SettingHistory>, Problem> {
-    let HistoryQuery { name, limit, cursor: text } = query.0;
-    let (limit, below) = (page_length(limit)?, cursor(text)?);
+    let HistoryQuery { name, limit, cursor } = query.0;
+    let (limit, below) = paging(limit, cursor.as_deref())?;
     Ok(Json(
         state
             .store

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, Sender, context, cursor, page_length, thread_id};
+use super::extract::{Body, Nothing, Query, Sender, context, paging, thread_id};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::FieldError;
@@ -83,8 +83,7 @@ pub(super) async fn list_threads(
     query: Query<ListQuery>,
 ) -> Result<Json<ThreadPage>, Problem> {
     let query = query.0;
-    let limit = page_length(query.limit)?;
-    let below = cursor(query.cursor)?;
+    let (limit, below) = paging(query.limit, query.cursor.as_deref())?;
     let naive = |name: &str, at: Option<DateTime<Utc>>| {
         // What both databases can hold.
         let known = at.is_none_or(|at| (1..=9999).contains(&at.year()));

@@ -7,9 +7,8 @@ use utoipa::IntoParams;
 
 use super::Shared;
 use super::error::Problem;
-use super::extract::{Body, Nothing, Query, Sender, context, page_length};
+use super::extract::{Body, Nothing, Query, Sender, context, paging};
 use super::openapi::{BodyErrors, Errors};
-use crate::chat::FieldError;
 use crate::chat::webhooks::{
     self, DeliveryPage, DeliveryView, ReplayInput, Replayed, WebhookInput, WebhookList,
     WebhookPatch, WebhookView,
@@ -197,10 +196,7 @@ pub(super) async fn list_deliveries(
     id: Path<String>,
 ) -> Result<Json<DeliveryPage>, Problem> {
     let DeliveryQuery { state: wanted, limit, cursor } = query.0;
-    let limit = page_length(limit)?;
-    let below = cursor.map(|cursor| cursor.parse()).transpose().map_err(|_| {
-        Problem::invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")])
-    })?;
+    let (limit, below) = paging(limit, cursor.as_deref())?;
     let page = state
         .store
         .read(move |reader| webhooks::deliveries(reader, &sender.0, &id, wanted, below, limit))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::templates::{self, Parts};
-use crate::chat::{Caller, ChatError, Context, Credentials, FieldError, Refusal, messages, rights};
+use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, messages, rights};
 use crate::store::{
     Audience, Id, Mail, MailFilter, MailKind, MailState, MailTemplate, Reader, Writer,
 };
@@ -398,14 +398,4 @@ pub struct MailTemplateDraft {
     pub text: Option<String>,
     /// Of the HTML.
     pub html: Option<String>,
-}
-
-/// Where a list goes on.
-///
-/// # Errors
-/// When it is no cursor.
-pub fn cursor(text: Option<&str>) -> Result<Option<Id>, ChatError> {
-    let wrong =
-        || ChatError::Invalid(vec![FieldError::parameter("cursor", "must be a next_cursor")]);
-    text.map(|text| text.parse().map_err(|_| wrong())).transpose()
 }

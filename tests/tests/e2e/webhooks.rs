@@ -14,6 +14,7 @@ stories!(
     b4_a_failed_post_is_tried_again_under_the_same_id,
     b4_nothing_is_lost_when_the_api_is_killed,
     b4_an_endpoint_that_is_gone_is_switched_off,
+    b4_what_waits_for_a_webhook_that_is_switched_off_is_given_up,
     b4_both_secrets_sign_during_a_rotation,
     b4_a_test_call_and_a_replay_show_in_the_log,
     b4_a_webhook_cannot_reach_into_the_private_network,
@@ -188,6 +189,34 @@ async fn b4_an_endpoint_that_is_gone_is_switched_off(scene: &Scene) -> Result<()
     let posted = receiver.wait_for(2).await?;
     assert_eq!(posted[0].json()?["data"]["text"], "one");
     assert_eq!(posted[1].json()?["data"]["text"], "three");
+    Ok(())
+}
+
+async fn b4_what_waits_for_a_webhook_that_is_switched_off_is_given_up(scene: &Scene) -> Result<()> {
+    let cast = cast(scene, &[3600]).await?;
+    let receiver = Receiver::start().await?;
+    let webhook = subscribe(&cast, &receiver, json!(["message.created"])).await?;
+    let thread = cast.thread("p1").await?;
+    receiver.answer_always(503);
+    let said = cast.buyer.say(thread, "waits").await?;
+    until("it was tried", async || {
+        Ok(log(&cast, &webhook).await?.iter().any(|it| it["attempts"][0].is_object()))
+    })
+    .await?;
+    let path = format!("/v1/webhooks/{}", text(&webhook, "id")?);
+    cast.shop.patch(&path, json!({"status": "disabled"})).await?.expect(200)?;
+    cast.buyer.say(thread, "while it was off").await?;
+    receiver.answer_always(200);
+    cast.shop.patch(&path, json!({"status": "active"})).await?.expect(200)?;
+    let waited = &log(&cast, &webhook).await?[0];
+    assert_eq!((&waited["state"], &waited["next_attempt_at"]), (&json!("failed"), &Value::Null));
+    cast.buyer.say(thread, "on again").await?;
+    assert_eq!(receiver.wait_for(2).await?[1].json()?["data"]["text"], "on again");
+    // It is not lost: who wants it asks for it.
+    let since = json!({"since": said["created_at"]});
+    let path = format!("{path}/replay-failed");
+    assert_eq!(cast.shop.post(&path, since).await?.expect(202)?["replayed"], 1);
+    assert_eq!(receiver.wait_for(3).await?[2].json()?["data"]["text"], "waits");
     Ok(())
 }
 

@@ -67,7 +67,8 @@ pub struct WebhookPatch {
     #[serde(deserialize_with = "object::nullable")]
     #[schema(value_type = Option<String>)]
     pub description: Option<Option<String>>,
-    /// Whether it is told anything. One that is switched on again hears of what happens from then on.
+    /// Whether it is told anything. What still waits for one that is switched off is given up; switched on again it hears of
+    /// what happens from then on, and what failed can be asked for.
     #[serde(deserialize_with = "object::not_null")]
     #[schema(nullable = false)]
     pub status: Option<WebhookStatus>,
@@ -225,8 +226,27 @@ fn may(reader: &mut Reader<'_>, credentials: &Credentials) -> Result<(), ChatErr
     Caller::resolve(reader, credentials)?.require_backend_or_root()
 }
 
-fn find(reader: &mut Reader<'_>, id: &str) -> Result<Webhook, ChatError> {
+/// One webhook, for a caller who may look after it.
+fn open(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+    id: &str,
+) -> Result<Webhook, ChatError> {
+    may(reader, credentials)?;
     Ok(reader.webhook(id)?.ok_or(Refusal::WebhookNotFound)?)
+}
+
+/// The same, for a call that makes it be told something.
+fn open_active(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+    id: &str,
+) -> Result<Webhook, ChatError> {
+    let webhook = open(reader, credentials, id)?;
+    match webhook.status {
+        WebhookStatus::Active => Ok(webhook),
+        WebhookStatus::Disabled => Err(Refusal::WebhookDisabled.into()),
+    }
 }
 
 fn check_url(problems: &mut Problems, outgoing: &Outgoing, text: &str) {
@@ -279,8 +299,7 @@ pub(crate) fn get(
     credentials: &Credentials,
     id: &str,
 ) -> Result<WebhookView, ChatError> {
-    may(reader, credentials)?;
-    Ok(find(reader, id)?.into())
+    Ok(open(reader, credentials, id)?.into())
 }
 
 /// Makes a webhook; it hears of what happens from now on. Id and secret are made by the caller, who may draw lots.
@@ -334,8 +353,7 @@ pub(crate) fn patch(
     id: &str,
     input: &WebhookPatch,
 ) -> Result<WebhookView, ChatError> {
-    may(writer, credentials)?;
-    let mut webhook = find(writer, id)?;
+    let mut webhook = open(writer, credentials, id)?;
     let mut problems = Problems::default();
     if let Some(url) = &input.url {
         check_url(&mut problems, outgoing, url);
@@ -355,7 +373,10 @@ pub(crate) fn patch(
     {
         webhook.status = status;
         webhook.disabled_reason = None;
-        webhook.position = writer.current_event();
+        match status {
+            WebhookStatus::Active => webhook.position = writer.current_event(),
+            WebhookStatus::Disabled => writer.give_up_deliveries(id)?,
+        }
     }
     webhook.updated_at = context.timestamp();
     writer.update_webhook(&webhook)?;
@@ -371,8 +392,7 @@ pub(crate) fn delete(
     credentials: &Credentials,
     id: &str,
 ) -> Result<(), ChatError> {
-    may(writer, credentials)?;
-    find(writer, id)?;
+    open(writer, credentials, id)?;
     Ok(writer.delete_webhook(id)?)
 }
 
@@ -387,8 +407,7 @@ pub(crate) fn rotate(
     id: &str,
     secret: &str,
 ) -> Result<WebhookView, ChatError> {
-    may(writer, credentials)?;
-    let mut webhook = find(writer, id)?;
+    let mut webhook = open(writer, credentials, id)?;
     webhook.previous_secret = Some(std::mem::replace(&mut webhook.secret, secret.to_owned()));
     webhook.previous_until = Some(context.timestamp() + ROTATION);
     webhook.updated_at = context.timestamp();
@@ -407,8 +426,7 @@ pub(crate) fn test(
     id: &str,
     message: &str,
 ) -> Result<DeliveryView, ChatError> {
-    may(writer, credentials)?;
-    require_active(&find(writer, id)?)?;
+    open_active(writer, credentials, id)?;
     writer.insert_deliveries(&[NewDelivery {
         webhook_id: id.to_owned(),
         message_id: message.to_owned(),
@@ -423,13 +441,6 @@ pub(crate) fn test(
     Ok(writer.delivery(id, message)?.ok_or(Refusal::DeliveryNotFound)?.into())
 }
 
-fn require_active(webhook: &Webhook) -> Result<(), ChatError> {
-    match webhook.status {
-        WebhookStatus::Active => Ok(()),
-        WebhookStatus::Disabled => Err(Refusal::WebhookDisabled.into()),
-    }
-}
-
 /// A page of what was delivered, or was to be.
 ///
 /// # Errors
@@ -442,8 +453,7 @@ pub(crate) fn deliveries(
     below: Option<Id>,
     limit: i64,
 ) -> Result<DeliveryPage, ChatError> {
-    may(reader, credentials)?;
-    find(reader, id)?;
+    open(reader, credentials, id)?;
     let mut found = reader.deliveries(id, state, below, limit + 1)?;
     let more = cut(&mut found, limit);
     let last = found.last().map(|delivery| delivery.id.to_string());
@@ -463,8 +473,7 @@ pub(crate) fn delivery(
     id: &str,
     message: &str,
 ) -> Result<DeliveryView, ChatError> {
-    may(reader, credentials)?;
-    find(reader, id)?;
+    open(reader, credentials, id)?;
     Ok(reader.delivery(id, message)?.ok_or(Refusal::DeliveryNotFound)?.into())
 }
 
@@ -479,8 +488,7 @@ pub(crate) fn replay(
     id: &str,
     message: &str,
 ) -> Result<DeliveryView, ChatError> {
-    may(writer, credentials)?;
-    require_active(&find(writer, id)?)?;
+    open_active(writer, credentials, id)?;
     let mut delivery = writer.delivery(id, message)?.ok_or(Refusal::DeliveryNotFound)?;
     delivery.state = DeliveryState::Pending;
     delivery.tries = 0;
@@ -500,8 +508,7 @@ pub(crate) fn replay_failed(
     id: &str,
     input: &ReplayInput,
 ) -> Result<Replayed, ChatError> {
-    may(writer, credentials)?;
-    require_active(&find(writer, id)?)?;
+    open_active(writer, credentials, id)?;
     let earliest: Timestamp = context.timestamp() - MAX_REPLAY;
     let mut problems = Problems::default();
     if input.since.naive_utc() < earliest {

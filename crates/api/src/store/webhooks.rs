@@ -249,6 +249,21 @@ impl Writer<'_> {
         Ok(claimed == 1)
     }
 
+    /// Gives up all that still waits for a webhook.
+    pub(crate) fn give_up_deliveries(&mut self, webhook: &str) -> Result<(), StoreError> {
+        diesel::update(
+            deliveries::table
+                .filter(deliveries::webhook_id.eq(webhook))
+                .filter(deliveries::state.eq(DeliveryState::Pending)),
+        )
+        .set((
+            deliveries::state.eq(DeliveryState::Failed),
+            deliveries::next_attempt_at.eq(None::<Timestamp>),
+        ))
+        .execute(self.database)?;
+        Ok(())
+    }
+
     /// Makes all failed deliveries since a moment due again, and tells how many they are.
     pub(crate) fn revive_deliveries(
         &mut self,

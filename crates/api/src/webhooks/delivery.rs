@@ -160,11 +160,16 @@ impl Sender {
         self.store
             .write(move |writer| {
                 writer.update_delivery(&delivery)?;
-                if let (true, Some(mut webhook)) = (gone, writer.webhook(&id)?) {
+                let Some(mut webhook) = writer.webhook(&id)? else { return Ok(()) };
+                if gone {
                     webhook.status = WebhookStatus::Disabled;
                     webhook.disabled_reason = Some("it answered 410 Gone".into());
                     webhook.updated_at = now;
                     writer.update_webhook(&webhook)?;
+                }
+                // It may have been switched off while this one was under way.
+                if webhook.status == WebhookStatus::Disabled {
+                    writer.give_up_deliveries(&id)?;
                 }
                 Ok::<_, StoreError>(())
             })

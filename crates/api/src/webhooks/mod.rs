@@ -5,6 +5,7 @@
 
 mod delivery;
 mod signature;
+mod under_way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use chaffer_shared::event::EventId;
 use chaffer_shared::time;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::outgoing::Outgoing;
@@ -23,6 +23,7 @@ use crate::store::{
     WebhookStatus,
 };
 use delivery::Sender;
+use under_way::UnderWay;
 
 pub use delivery::TEST;
 pub use signature::new_secret;
@@ -52,7 +53,6 @@ pub struct Worker {
     handle: WebhooksHandle,
     /// Events up to here were looked at for a webhook, though it had no reason to write down so.
     looked_at: HashMap<String, EventId>,
-    under_way: HashMap<String, usize>,
 }
 
 /// What follows for one webhook from the events behind its position.
@@ -70,13 +70,7 @@ impl Worker {
     #[must_use]
     pub fn new(store: Store, outgoing: Outgoing, retries: Vec<Duration>) -> Self {
         let sender = Arc::new(Sender::new(store.clone(), outgoing, retries));
-        Self {
-            store,
-            sender,
-            handle: WebhooksHandle::default(),
-            looked_at: HashMap::new(),
-            under_way: HashMap::new(),
-        }
+        Self { store, sender, handle: WebhooksHandle::default(), looked_at: HashMap::new() }
     }
 
     /// What wakes it.
@@ -88,9 +82,9 @@ impl Worker {
     /// Works until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut commits = self.store.subscribe();
-        let mut running = JoinSet::new();
+        let mut under_way = UnderWay::default();
         loop {
-            let (idle, wait) = match self.work(&mut running).await {
+            let (idle, wait) = match self.work(&mut under_way).await {
                 Ok(Some(wait)) => (false, wait),
                 Ok(None) => (true, LOOK_EVERY),
                 Err(error) => {
@@ -102,11 +96,7 @@ impl Worker {
                 () = stop.cancelled() => return,
                 () = self.handle.0.notified() => {}
                 () = tokio::time::sleep(wait) => {}
-                Some(done) = running.join_next() => {
-                    if let Ok(webhook) = done {
-                        self.ended(&webhook);
-                    }
-                }
+                () = under_way.ended(), if !under_way.is_empty() => {}
                 // Shops without webhooks do not pay for each commit.
                 commit = commits.recv(), if !idle => match commit {
                     // One look serves all commits so far.
@@ -118,20 +108,17 @@ impl Worker {
     }
 
     /// Looks for new events and starts what is due; tells how long to wait, or `None` when there is no webhook.
-    async fn work(
-        &mut self,
-        running: &mut JoinSet<String>,
-    ) -> Result<Option<Duration>, StoreError> {
+    async fn work(&mut self, under_way: &mut UnderWay) -> Result<Option<Duration>, StoreError> {
         self.turn_events_into_deliveries().await?;
         let now = time::now().naive_utc();
-        let free = self.under_way.clone();
+        let busy = under_way.counts();
         let (webhooks, next) = self
             .store
             .read(move |reader| {
                 let mut due = Vec::new();
                 let mut next: Option<Timestamp> = None;
                 for webhook in active(reader)? {
-                    let busy = free.get(&webhook.id).copied().unwrap_or(0);
+                    let busy = busy.get(&webhook.id).copied().unwrap_or(0);
                     let room = i64::try_from(AT_ONCE.saturating_sub(busy)).unwrap_or(0);
                     if room > 0 {
                         let found = reader.due_deliveries(&webhook.id, now, room)?;
@@ -143,19 +130,16 @@ impl Worker {
                 Ok::<_, StoreError>((due, next))
             })
             .await?;
-        if webhooks.is_empty() && self.under_way.is_empty() {
+        if webhooks.is_empty() && under_way.is_empty() {
             return Ok(None);
         }
         let mut started = false;
         for (webhook, due) in webhooks {
             for delivery in self.claim(due, now).await? {
                 started = true;
-                *self.under_way.entry(webhook.id.clone()).or_default() += 1;
                 let (sender, webhook) = (Arc::clone(&self.sender), webhook.clone());
-                running.spawn(async move {
-                    sender.deliver(&webhook, delivery).await;
-                    webhook.id
-                });
+                let id = webhook.id.clone();
+                under_way.start(id, async move { sender.deliver(&webhook, delivery).await });
             }
         }
         if started {
@@ -164,15 +148,6 @@ impl Worker {
         }
         let wait = next.map(|at| (at - time::now().naive_utc()).to_std().unwrap_or_default());
         Ok(Some(wait.unwrap_or(LOOK_EVERY).clamp(Duration::from_millis(10), LOOK_EVERY)))
-    }
-
-    fn ended(&mut self, webhook: &str) {
-        if let Some(count) = self.under_way.get_mut(webhook) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.under_way.remove(webhook);
-            }
-        }
     }
 
     async fn claim(&self, due: Vec<Delivery>, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {

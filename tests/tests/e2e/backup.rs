@@ -3,11 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use chaffer_tests::{
-    Database, Kind, PATIENCE, Process, Scene, Setup, Socket, Stack, eventually, until,
+    Database, Kind, PATIENCE, Process, Receiver, Scene, Setup, Socket, Stack, eventually, until,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cast::Cast;
 
@@ -16,6 +16,7 @@ stories!(
     a_backup_moves_into_the_other_kind_of_database,
     a_restore_refuses_what_would_do_harm,
     b1_after_a_restore_no_cursor_means_something_else,
+    b4_a_restored_shop_calls_nothing_twice_and_loses_no_call,
 );
 
 /// Every table but those of events, which a restore begins anew, and its columns that tell rows apart.
@@ -106,7 +107,9 @@ async fn a_backup_is_one_moment_of_a_shop_that_goes_on(scene: &Scene) -> Result<
     ensure!(left.is_empty(), "{left:?}");
 
     let fresh = scene.new_database().await?;
+    let bytes = std::fs::read(&path)?;
     let told = on(&cast.stack, &fresh, &["restore", &path.display().to_string()])?.run().await?;
+    ensure!(std::fs::read(&path)? == bytes, "the restore wrote into the backup");
     ensure!(told.contains("events go on from"), "{told}");
     let kept = fresh.number(count).await?;
     ensure!(before <= kept && kept <= after, "{before} before, {kept} in it, {after} after");
@@ -222,6 +225,56 @@ async fn b1_after_a_restore_no_cursor_means_something_else(scene: &Scene) -> Res
     // Numbers of messages are not used twice either.
     let ids = crate::cast::ids(&page["messages"]);
     ensure!(ids == [1, 3], "{ids:?}");
+    Ok(())
+}
+
+async fn b4_a_restored_shop_calls_nothing_twice_and_loses_no_call(scene: &Scene) -> Result<()> {
+    let setup = Setup::new(scene)?
+        .set("outgoing.allowed_networks", vec!["127.0.0.1"])
+        .set("webhooks.retry_seconds", vec![toml::Value::Integer(3600)]);
+    let cast = Cast::with(scene, setup).await?;
+    let receiver = Receiver::start().await?;
+    let body = json!({"url": receiver.url, "events": ["message.created"]});
+    let webhook = cast.shop.post("/v1/webhooks", body).await?.expect(201)?;
+    let path = format!("/v1/webhooks/{}", webhook["id"].as_str().context("no id")?);
+    let log = async || -> Result<Vec<Value>> {
+        let page = cast.shop.get(&format!("{path}/deliveries")).await?.expect(200)?;
+        Ok(page["deliveries"].as_array().cloned().unwrap_or_default())
+    };
+    let again = async |delivery: &Value| -> Result<()> {
+        let id = delivery["id"].as_str().context("no id")?;
+        cast.shop.post(&format!("{path}/deliveries/{id}/replay"), json!({})).await?.expect(202)?;
+        Ok(())
+    };
+    let state = async |place: usize, wanted: &str| {
+        let reached = async || Ok(log().await?.get(place).is_some_and(|it| it["state"] == wanted));
+        until(wanted, reached).await
+    };
+    // Two calls that fail, and wait in the backup.
+    receiver.answer_always(503);
+    let thread = cast.thread("p1").await?;
+    for text in ["told meanwhile", "not told yet"] {
+        cast.buyer.say(thread, text).await?;
+    }
+    let both =
+        async || Ok(log().await?.iter().filter(|it| it["attempts"][0].is_object()).count() == 2);
+    until("both were tried", both).await?;
+    let backup = scene.folder().join("calls.db").display().to_string();
+    back_up(&cast.stack, Path::new(&backup)).await?;
+    receiver.answer_always(200);
+    again(&log().await?[1]).await?;
+    state(1, "delivered").await?;
+
+    cast.stack.command(&["restore", &backup, "--force"])?.run().await?;
+    let [waiting, told] = <[Value; 2]>::try_from(log().await?).map_err(|it| anyhow!("{it:?}"))?;
+    assert_eq!((&waiting["state"], &told["state"]), (&json!("pending"), &json!("delivered")));
+    // What waits can still be told: its event came back with it.
+    again(&waiting).await?;
+    state(0, "delivered").await?;
+    let posted = receiver.wait_for(4).await?;
+    let texts: Result<Vec<Value>> =
+        posted.iter().map(|post| Ok(post.json()?["data"]["text"].clone())).collect();
+    assert_eq!(texts?[2..], [json!("told meanwhile"), json!("not told yet")]);
     Ok(())
 }
 

@@ -28,6 +28,12 @@ pub(super) fn restore(url: &DatabaseUrl, file: &Path, force: bool) -> Result<()>
         content(&report),
         report.last_event
     ));
+    if report.mails_given_up > 0 {
+        super::say(&format!(
+            "{} mails may have been sent since the backup and are given up: see GET /v1/mails?state=failed",
+            report.mails_given_up
+        ));
+    }
     super::say(
         "API keys that were revoked after the backup are live again: see `chaffer-api key list`",
     );

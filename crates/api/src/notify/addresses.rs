@@ -154,10 +154,12 @@ fn cut(mac: &[u8]) -> &[u8] {
     mac.get(..MAC_BYTES).unwrap_or(mac)
 }
 
-/// The Message-Id of a mail: the same at each attempt, so that a mail that arrives twice is known to be one.
+/// The Message-Id of a mail: the same at each attempt, so that a mail that arrives twice is known to be one. The number
+/// alone would not do: after a restore numbers come again.
 #[must_use]
-pub fn message_id(mail: Id, domain: &str) -> String {
-    format!("<chaffer.mail.{mail}@{domain}>")
+pub fn message_id(mail: &Mail, domain: &str) -> String {
+    let created = mail.created_at.and_utc().timestamp_millis();
+    format!("<chaffer.mail.{}.{created}@{domain}>", mail.id)
 }
 
 /// What all mails about a thread refer to, so that mail programs show them as one conversation.

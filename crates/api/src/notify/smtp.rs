@@ -133,7 +133,7 @@ pub fn message(settings: &MailSettings, mail: &Mail, ready: &Ready) -> Result<Me
         .to(Mailbox::new(Some(plain(&ready.name)), address))
         .subject(plain(&ready.parts.subject))
         .date_now()
-        .message_id(Some(message_id(mail.id, domain)))
+        .message_id(Some(message_id(mail, domain)))
         .raw_header(raw(OWN_HEADER, mail.id.to_string()))
         // RFC 3834, section 5: nobody's holiday notice is to answer this.
         .raw_header(raw("Auto-Submitted", "auto-generated".into()))

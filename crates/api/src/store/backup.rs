@@ -5,8 +5,9 @@
 //! snapshot; neither keeps anybody from writing.
 //!
 //! A restore is one transaction. Event ids that clients have seen must not come again with another meaning, so it
-//! forgets the events and goes on far above the last id that is known: every older cursor is then too old, and its
-//! owner, browser or push daemon, reads everything anew.
+//! goes on far above the last id that is known: every older cursor is then too old, and its owner, browser or push
+//! daemon, reads everything anew. The events themselves come back for what was still to be told by mails and webhooks;
+//! `told.rs` sees to it that nothing is told twice.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,14 +21,15 @@ use super::connection::{Database, Use};
 use super::copy::{Table, tables};
 use super::events::{Counters, NewEvent, StoredEvent};
 use super::schema::counters;
+use super::told::Told;
 use super::{Cause, DatabaseUrl, Reader, StoreError, Timestamp, Writer};
 
 /// How far a restore jumps ahead. More than happens between a backup and its restore (a thousand events a second
 /// for eleven days), and a number that may be added some millions of times before JavaScript's numbers end.
 pub(crate) const JUMP: EventId = 1_000_000_000;
 
-/// What stored events are in; not restored.
-const EVENT_TABLES: [&str; 2] = ["events", "event_topics"];
+/// By which a client's feed finds events; not restored, since none finds what is older than the restore.
+const FEED: &str = "event_topics";
 
 /// What is in a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct BackupReport {
     pub rows: Vec<(String, i64)>,
     /// The last event.
     pub last_event: EventId,
+    /// Of a restore: mails that may have been sent since the backup, and are therefore not sent.
+    pub mails_given_up: usize,
 }
 
 /// A message is "cannot ...: why"; the file's name is in it.
@@ -116,8 +120,7 @@ impl DatabaseUrl {
     ) -> Result<BackupReport, StoreError> {
         // Never create what is to be read.
         std::fs::metadata(path).map_err(failed("read", path))?;
-        let (backup, _copy) = up_to_date(path)?;
-        let mut from = backup.connect_plainly()?;
+        let (mut from, _copy) = up_to_date(path)?;
         let tables = from.sqlite_tables()?;
         self.migrate()?;
         let mut to = self.connect(Use::Writing)?;
@@ -157,10 +160,11 @@ fn replace_all(
 ) -> Result<BackupReport, StoreError> {
     // Locks out the other writers. What was given out here already must not be given out again.
     let before = Counters::lock(to)?;
+    let told = Told::find(from, to)?;
     let mut rows = Vec::new();
     for table in tables {
         table.clear(to)?;
-        if EVENT_TABLES.contains(&table.name.as_str()) {
+        if table.name == FEED {
             continue;
         }
         table.copy(from, to)?;
@@ -173,6 +177,7 @@ fn replace_all(
         }
     }
     to.find_orphans()?;
+    let mails_given_up = told.note(to, now)?;
     let mut restored = Counters::lock(to)?;
     let backed_up = restored;
     restored.event = before.event.max(restored.event) + JUMP;
@@ -194,16 +199,15 @@ fn replace_all(
     });
     StoredEvent::insert_all(to, &pending)?;
     restored.save(to, &backed_up)?;
-    Ok(BackupReport { rows, last_event: restored.event })
+    Ok(BackupReport { rows, last_event: restored.event, mails_given_up })
 }
 
 /// A backup that has this binary's tables: the file itself, or a copy that was brought up to date.
-fn up_to_date(path: &Path) -> Result<(DatabaseUrl, Option<tempfile::NamedTempFile>), StoreError> {
-    let backup = DatabaseUrl::Sqlite(path.to_owned());
+fn up_to_date(path: &Path) -> Result<(Database, Option<tempfile::NamedTempFile>), StoreError> {
     let damaged = |error: &dyn std::fmt::Display| {
         StoreError::Backup(format!("{} is no whole backup of Chaffer: {error}", path.display()))
     };
-    let mut database = backup.connect_plainly()?;
+    let mut database = DatabaseUrl::connect_untouched(path)?;
     let found = database.integrity().map_err(|error| damaged(&error))?;
     if found != "ok" {
         return Err(damaged(&found));
@@ -212,11 +216,10 @@ fn up_to_date(path: &Path) -> Result<(DatabaseUrl, Option<tempfile::NamedTempFil
     if !tables.iter().any(|table| table.name == "counters") {
         return Err(damaged(&"it has other tables"));
     }
-    drop(database);
-    let state = backup.migrations()?;
+    let state = database.migrations()?;
     state.refuse_newer()?;
     if state.pending.is_empty() {
-        return Ok((backup, None));
+        return Ok((database, None));
     }
     let copy = tempfile::NamedTempFile::new().map_err(failed("copy", path))?;
     std::fs::copy(path, copy.path()).map_err(failed("copy", path))?;
@@ -225,8 +228,7 @@ fn up_to_date(path: &Path) -> Result<(DatabaseUrl, Option<tempfile::NamedTempFil
     std::fs::set_permissions(copy.path(), private).map_err(failed("copy", path))?;
     let url = DatabaseUrl::Sqlite(copy.path().to_owned());
     url.migrate()?;
-    url.connect_plainly()?.batch("PRAGMA journal_mode = DELETE")?;
-    Ok((url, Some(copy)))
+    Ok((url.connect_plainly()?, Some(copy)))
 }
 
 /// Makes one file of a fresh backup, and reads it once.
@@ -246,7 +248,7 @@ fn finish(path: &Path) -> Result<BackupReport, StoreError> {
         }
     }
     let last_event = Reader { database: &mut database }.last_event()?;
-    Ok(BackupReport { rows, last_event })
+    Ok(BackupReport { rows, last_event, mails_given_up: 0 })
 }
 
 impl BackupReport {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult};
+#[cfg(feature = "sqlite")]
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::StoreError;
 
@@ -105,7 +107,20 @@ impl DatabaseUrl {
         }
     }
 
-    /// Opens a SQLite file as it is, a backup for instance.
+    /// Opens a SQLite file that must stay as it is.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn connect_untouched(path: &std::path::Path) -> Result<Database, StoreError> {
+        let whole = path.canonicalize();
+        let whole = whole
+            .map_err(|error| StoreError::File(format!("cannot read {}", path.display()), error))?;
+        // SQLite takes a URI, in which these bytes mean something.
+        const SPECIAL: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
+        let whole = percent_encode(whole.as_os_str().as_encoded_bytes(), SPECIAL);
+        let url = format!("file:{whole}?mode=ro");
+        Ok(Database::Sqlite(diesel::SqliteConnection::establish(&url)?))
+    }
+
+    /// Opens a SQLite file of our own making, a draft of a backup for instance.
     #[cfg(feature = "sqlite")]
     pub(super) fn connect_plainly(&self) -> Result<Database, StoreError> {
         match self {

@@ -288,7 +288,8 @@ impl Writer<'_> {
         diesel::delete(event_topics::table.filter(event_topics::event_id.le(newest)))
             .execute(self.database)?;
         diesel::delete(events::table.filter(events::id.le(newest))).execute(self.database)?;
-        diesel::update(counters::table.find("event_pruned"))
+        // After a restore the mark stands above what is still here.
+        diesel::update(counters::table.find("event_pruned").filter(counters::value.lt(newest)))
             .set(counters::value.eq(newest))
             .execute(self.database)?;
         Ok(expired.len())

@@ -2,9 +2,11 @@
 //! several nodes may start at once. A database that is newer than the binary is refused.
 
 use diesel::migration::MigrationSource;
+use diesel::sql_types::BigInt;
+use diesel::{QueryResult, QueryableByName, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::connection::{Database, Use};
+use super::connection::{Database, Use, on_backend};
 use super::{DatabaseUrl, StoreError};
 
 #[cfg(feature = "sqlite")]
@@ -59,12 +61,7 @@ impl DatabaseUrl {
                 StoreError::File(format!("cannot open the database {}", path.display()), error)
             })?;
         }
-        match &mut self.connect(Use::Writing)? {
-            #[cfg(feature = "sqlite")]
-            Database::Sqlite(connection) => state(connection, &SQLITE),
-            #[cfg(feature = "mysql")]
-            Database::Mysql(connection) => state(connection, &MYSQL),
-        }
+        self.connect(Use::Reading)?.migrations()
     }
 
     /// Makes the tables of an empty SQLite database as they were after these migrations.
@@ -73,7 +70,7 @@ impl DatabaseUrl {
         match &mut self.connect(Use::Writing)? {
             Database::Sqlite(connection) => {
                 // Asking makes the table that they are noted in.
-                state(connection, &SQLITE)?;
+                state(connection, &SQLITE, true)?;
                 for migration in MigrationSource::<diesel::sqlite::Sqlite>::migrations(&SQLITE)
                     .map_err(failed)?
                 {
@@ -102,7 +99,6 @@ impl DatabaseUrl {
             }
             #[cfg(feature = "mysql")]
             Database::Mysql(connection) => {
-                use diesel::RunQueryDsl;
                 use diesel::sql_types::{Integer, Nullable};
                 // MySQL commits at every change of a table: a named lock has to do.
                 let locked: Option<i32> = diesel::select(diesel::dsl::sql::<Nullable<Integer>>(
@@ -122,6 +118,40 @@ impl DatabaseUrl {
     }
 }
 
+impl Database {
+    /// How the tables stand; writes nothing.
+    pub(super) fn migrations(&mut self) -> Result<MigrationState, StoreError> {
+        let is_set_up = self.has_history()?;
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => state(connection, &SQLITE, is_set_up),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(connection) => state(connection, &MYSQL, is_set_up),
+        }
+    }
+
+    /// Whether there is the table in which migrations are noted: diesel would make it to look into it.
+    fn has_history(&mut self) -> QueryResult<bool> {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = BigInt)]
+            number: i64,
+        }
+        let tables = match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => "sqlite_master WHERE name",
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => {
+                "information_schema.tables WHERE table_schema = DATABASE() AND table_name"
+            }
+        };
+        let sql = format!("SELECT COUNT(*) AS number FROM {tables} = '__diesel_schema_migrations'");
+        let found: Found =
+            on_backend!(self, connection => diesel::sql_query(sql).get_result(connection)?);
+        Ok(found.number > 0)
+    }
+}
+
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
     StoreError::Migration(format!("cannot bring the tables up to date: {error}"))
 }
@@ -129,6 +159,7 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
 fn state<C, DB>(
     connection: &mut C,
     migrations: &EmbeddedMigrations,
+    is_set_up: bool,
 ) -> Result<MigrationState, StoreError>
 where
     C: MigrationHarness<DB>,
@@ -140,8 +171,8 @@ where
         .iter()
         .map(|migration| migration.name().version().to_string())
         .collect();
-    let applied: Vec<String> =
-        connection.applied_migrations().map_err(failed)?.iter().map(ToString::to_string).collect();
+    let applied = if is_set_up { connection.applied_migrations().map_err(failed)? } else { vec![] };
+    let applied: Vec<String> = applied.iter().map(ToString::to_string).collect();
     let newer = applied.iter().find(|version| !known.contains(version)).cloned();
     let pending = known.into_iter().filter(|version| !applied.contains(version)).collect();
     Ok(MigrationState { applied, pending, newer })
@@ -156,7 +187,7 @@ where
     DB: diesel::backend::Backend,
     EmbeddedMigrations: MigrationSource<DB>,
 {
-    state(connection, &migrations)?.refuse_newer()?;
+    state(connection, &migrations, true)?.refuse_newer()?;
     let run = connection.run_pending_migrations(migrations).map_err(failed)?;
     Ok(MigrationReport { run: run.iter().map(ToString::to_string).collect() })
 }

@@ -33,6 +33,8 @@ mod settings;
 pub(crate) mod testing;
 mod text_enum;
 mod threads;
+#[cfg(feature = "sqlite")]
+mod told;
 mod users;
 mod vendors;
 mod webhooks;

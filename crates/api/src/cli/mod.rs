@@ -110,7 +110,7 @@ pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
     let Cli { flags, command } = cli;
     match command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let loaded = load(&flags, std::env::vars())?;
+            let loaded = load(&flags)?;
             telemetry::start(&loaded.config.log)?;
             let api = app::Api::build(loaded)?;
             tracing::info!(address = %api.address(), version = env!("CARGO_PKG_VERSION"), "listening");

@@ -361,6 +361,10 @@ hand_over() {
   for program in chaffer-api chaffer-push; do
     step "Handing over to the new $program"
     if manage pid "$program" >/dev/null; then
+      # The program asks the same before it makes room, and tells its log alone.
+      local command=()
+      if [[ $program == chaffer-api ]]; then command=(serve); fi
+      as_account "$release/$program" --check "${command[@]}" --config "$config" >/dev/null || return 1
       is_of "$program" "$release" || manage hand_over "$program" || return 1
     else
       manage start "$program"

@@ -13,11 +13,12 @@ use chaffer_shared::config::{Config, Loaded};
 use chaffer_shared::descriptors;
 use chaffer_shared::handover::Inherited;
 use chaffer_shared::link::{LinkKeys, MIN_KEY_CHARS};
+use chaffer_shared::signals::{HandOver, Signals};
+use chaffer_shared::telemetry;
 use chaffer_shared::token::TokenKeys;
 use tokio::net::TcpSocket;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt;
 
@@ -36,6 +37,10 @@ use crate::word_list::WordListCache;
 
 /// How long calls that have begun may take after the signal to stop.
 const SHUTDOWN_SECONDS: u64 = 5;
+/// How long the tasks, which may be sending a mail, may take to end after that.
+const TASKS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the database may then take with what it has begun, before its connections are cut.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// More connections than that only fight for the cores.
 const MAX_READERS: usize = 64;
 /// The longest that an address which somebody gave us may take.
@@ -49,8 +54,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Before a hand-over every answer closes its connection, and this passes: longer than the one second for which
 /// nginx keeps an idle connection to us (`deploy/nginx`), so that it has none left that would end under a call.
 const LAST_CALLS: Duration = Duration::from_millis(1500);
-/// How long a connection may take from its acceptance to the thread that serves it.
-const PASSING_ON: Duration = Duration::from_millis(50);
+/// How long it may take, on a busy machine, until no more connections are accepted and the last one has come to the
+/// thread that serves it.
+const PASSING_ON: Duration = Duration::from_millis(250);
 /// Connections that may wait to be accepted: during a hand-over all callers do.
 const BACKLOG: u32 = 4096;
 
@@ -70,6 +76,7 @@ pub struct Api {
     /// Ends the tasks, after the last call has been answered.
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    store: Store,
 }
 
 /// Connections that a worker takes at once; more of them wait to be accepted. Never so many that no file
@@ -98,6 +105,7 @@ impl Api {
         }
         let readers = config.database.readers.clamp(1, MAX_READERS);
         let store = Store::open(&url, readers, config.database.queue)?;
+        let closing = store.clone();
         warn_about(&config, &token_keys, &link_keys);
 
         let stop = CancellationToken::new();
@@ -185,7 +193,7 @@ impl Api {
             open(listen).with_context(|| format!("cannot listen on {listen} (api.listen)"))?;
         let server = server.listen(listener.try_clone()?)?;
         let address = listener.local_addr()?;
-        Ok(Self { server: server.run(), listener, address, stopping, stop, tasks })
+        Ok(Self { server: server.run(), listener, address, stopping, stop, tasks, store: closing })
     }
 
     /// Where it listens.
@@ -194,22 +202,30 @@ impl Api {
         self.address
     }
 
-    /// Serves until it is told to stop, then lets the calls that have begun end. Returns the port when SIGUSR2 asked
-    /// for a hand-over; it is still open then.
+    /// Serves until it is told to stop, then lets the calls that have begun end. For a hand-over it returns the port,
+    /// which is still open then.
     ///
     /// # Errors
-    /// When the server fails, or the signals cannot be heard.
-    pub async fn run(self) -> Result<Option<TcpListener>> {
-        let Self { server, listener, stopping, stop, tasks, .. } = self;
-        let asked = tokio::spawn(stop_on_signal(server.handle(), stopping)?);
+    /// When the server fails.
+    pub async fn run(self, signals: Signals) -> Result<Option<(HandOver, TcpListener)>> {
+        let Self { server, listener, stopping, stop, tasks, store, .. } = self;
+        let asked = tokio::spawn(stop_on_signal(signals, server.handle(), stopping));
         server.await?;
         stop.cancel();
-        for task in tasks {
-            // A task that panicked has said so already.
-            let _ = task.await;
+        let ended = async {
+            for task in tasks {
+                // A task that panicked has said so already.
+                let _ = task.await;
+            }
+        };
+        if timeout(TASKS_PATIENCE, ended).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        if !store.close(STORE_PATIENCE).await {
+            tracing::warn!("the database did not end in time what it had begun");
         }
         tracing::info!("stopped");
-        Ok(asked.await?.then_some(listener))
+        Ok(asked.await?.map(|hand_over| (hand_over, listener)))
     }
 }
 
@@ -226,35 +242,38 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Stops the server when a signal asks for it; tells whether a successor takes over.
-fn stop_on_signal(
+async fn stop_on_signal(
+    mut signals: Signals,
     server: ServerHandle,
     stopping: CancellationToken,
-) -> Result<impl Future<Output = bool> + Send> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hand_over = signal(SignalKind::user_defined2())?;
-    Ok(async move {
-        let handing_over = tokio::select! {
-            _ = terminate.recv() => false,
-            _ = interrupt.recv() => false,
-            _ = hand_over.recv() => true,
-        };
-        tracing::info!(handing_over, "stopping");
-        // Long polls answer what they have, then the server waits for the rest.
-        stopping.cancel();
-        if handing_over {
-            sleep(LAST_CALLS).await;
-            // What was accepted before is served; what comes now waits for the successor.
-            server.pause().await;
-            sleep(PASSING_ON).await;
-        }
-        server.stop(true).await;
-        handing_over
-    })
+) -> Option<HandOver> {
+    let hand_over = signals.ending().await;
+    tracing::info!(handing_over = hand_over.is_some(), "stopping");
+    // Long polls answer what they have, then the server waits for the rest.
+    stopping.cancel();
+    if hand_over.is_some() {
+        sleep(LAST_CALLS).await;
+        // What was accepted before is served; what comes now waits for the successor.
+        server.pause().await;
+        sleep(PASSING_ON).await;
+    }
+    server.stop(true).await;
+    hand_over
 }
 
-/// Refuses settings that are of the right type and cannot be meant.
-fn check(config: &Config) -> Result<()> {
+/// Refuses settings with which the daemon would not start, as far as that can be told without opening anything.
+///
+/// # Errors
+/// With a sentence on what to mend.
+pub fn check(config: &Config) -> Result<()> {
+    telemetry::filter(&config.log)?;
+    TokenKeys::parse(&config.keys.token)?;
+    let link_keys = LinkKeys::parse(&config.keys.link)?;
+    DatabaseUrl::parse(&config.database.url)?;
+    SideDoor::new(config.push_http_url(), link_keys).context("cannot build the HTTP client")?;
+    if MailSettings::read(config)?.is_some() {
+        notify::connect(&config.mail)?;
+    }
     for origin in config.api.allowed_origins.iter().filter(|origin| *origin != "*") {
         let is_origin =
             url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);

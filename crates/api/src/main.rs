@@ -29,7 +29,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use chaffer_shared::handover::execute_again;
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
     let done = actix_web::rt::System::new().block_on(cli::run(cli));
     let done = done.and_then(|port| match port {
         None => Ok(()),
-        Some(port) => Err(execute_again(vec![port])).context("cannot hand over"),
+        Some((hand_over, port)) => hand_over.execute(vec![port]).context("cannot hand over"),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -84,6 +84,17 @@ pub struct Server {
 }
 
 impl Server {
+    /// Refuses settings with which the daemon would not start, as far as that can be told without opening anything.
+    ///
+    /// # Errors
+    /// [`ServerError`] names the setting to change.
+    pub fn check(config: &Config) -> Result<(), ServerError> {
+        TokenKeys::parse(&config.keys.token)?;
+        let link = LinkKeys::parse(&config.keys.link)?;
+        Api::new(config.api_url(), &link)?;
+        Ok(())
+    }
+
     /// Opens the ports, or takes over those that its predecessor left open, and raises the process's limit of file
     /// descriptors, for every client is one. Must be called within a runtime.
     ///

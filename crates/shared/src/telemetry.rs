@@ -27,11 +27,11 @@ pub enum TelemetryError {
     Started(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Starts logging for the whole process.
+/// What is logged.
 ///
 /// # Errors
-/// When the filter cannot be read, or logging was started before.
-pub fn start(log: &Log) -> Result<(), TelemetryError> {
+/// When `log.level` cannot be meant.
+pub fn filter(log: &Log) -> Result<EnvFilter, TelemetryError> {
     let mut filter = EnvFilter::try_new(&log.level)?;
     if filter.max_level_hint() == Some(LevelFilter::TRACE) {
         for carrier in CARRIERS {
@@ -44,6 +44,15 @@ pub fn start(log: &Log) -> Result<(), TelemetryError> {
     if !has_level && !log.level.contains('=') {
         return Err(TelemetryError::Level);
     }
+    Ok(filter)
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// When the filter cannot be read, or logging was started before.
+pub fn start(log: &Log) -> Result<(), TelemetryError> {
+    let filter = filter(log)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => builder.with_ansi(false).try_init()?,

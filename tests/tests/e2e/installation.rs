@@ -54,11 +54,11 @@ async fn enter(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// A version that answers every command, and does this when it has to serve.
+/// A version that answers every command, would start by its own account, and does this when it has to serve.
 fn broken(folder: &Path, serving: &str) -> Result<()> {
     std::fs::create_dir(folder)?;
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *serve*) {serving};; esac\nexec /mnt/binaries/chaffer-api \"$@\"\n"
+        "#!/bin/sh\ncase \"$*\" in --check*) ;; *serve*) {serving};; esac\nexec /mnt/binaries/chaffer-api \"$@\"\n"
     );
     std::fs::write(folder.join("chaffer-api"), script)?;
     std::fs::set_permissions(folder.join("chaffer-api"), PermissionsExt::from_mode(0o755))?;

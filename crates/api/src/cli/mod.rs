@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use chaffer_shared::config::{Config, Flags, load};
+use chaffer_shared::signals::{HandOver, Signals, hear_hand_over};
 use chaffer_shared::telemetry;
 use clap::{Parser, Subcommand};
 
@@ -29,6 +30,9 @@ pub use mail_in::run as receive_mail;
 pub struct Cli {
     #[command(flatten)]
     flags: Flags,
+    /// Say whether the API would start with these settings, and do nothing else. Stands before the command.
+    #[arg(long)]
+    check: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -102,19 +106,25 @@ impl Cli {
     }
 }
 
-/// Does what the command line asks for. Returns the open port of a server that is to have a successor.
+/// Does what the command line asks for. Returns the open port of a server that is to hand over to its successor.
 ///
 /// # Errors
 /// With a sentence on what to mend.
-pub async fn run(cli: Cli) -> Result<Option<TcpListener>> {
-    let Cli { flags, command } = cli;
+pub async fn run(cli: Cli) -> Result<Option<(HandOver, TcpListener)>> {
+    let Cli { flags, check, command } = cli;
     match command.unwrap_or(Command::Serve) {
+        Command::Serve if check => {
+            app::check(&settings(&flags)?)?;
+            say("the settings are good");
+        }
+        _ if check => anyhow::bail!("--check goes with `serve` alone"),
         Command::Serve => {
+            let hand_over = hear_hand_over()?;
             let loaded = load(&flags)?;
             telemetry::start(&loaded.config.log)?;
             let api = app::Api::build(loaded)?;
             tracing::info!(address = %api.address(), version = env!("CARGO_PKG_VERSION"), "listening");
-            return api.run().await;
+            return api.run(Signals::listen(hand_over)?).await;
         }
         Command::Migrate => {
             let report = database(&flags)?.migrate()?;

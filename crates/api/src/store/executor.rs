@@ -13,6 +13,8 @@ use chaffer_shared::metrics::Text;
 use chaffer_shared::topic::Topic;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::{broadcast, oneshot};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::connection::{Database, Use};
 use super::events::{Counters, StoredEvent};
@@ -83,6 +85,9 @@ impl DerefMut for Writer<'_> {
     }
 }
 
+/// What stands in a queue: a job, or, for the thread that takes it, the end.
+type Queued<J> = Option<Waiting<J>>;
+
 /// A job in a queue, and since when.
 struct Waiting<J: ?Sized> {
     since: Instant,
@@ -104,10 +109,13 @@ impl<J: ?Sized> Waiting<J> {
 /// The way to the database; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    reads: Sender<Waiting<dyn ReadJob>>,
-    writes: Sender<Waiting<dyn WriteJob>>,
+    reads: Sender<Queued<dyn ReadJob>>,
+    writes: Sender<Queued<dyn WriteJob>>,
     metrics: Arc<Metrics>,
     commits: broadcast::Sender<Commit>,
+    readers: usize,
+    /// Those of its threads that have a connection.
+    threads: TaskTracker,
 }
 
 impl Store {
@@ -126,18 +134,39 @@ impl Store {
             commits: commits.clone(),
             metrics: metrics.clone(),
         };
-        spawn("store-write", move || writer.serve(&write_queue))?;
-        for number in 0..readers.max(1) {
+        let threads = TaskTracker::new();
+        let alive = threads.token();
+        spawn("store-write", move || {
+            writer.serve(&write_queue);
+            drop(alive);
+        })?;
+        let readers = readers.max(1);
+        for number in 0..readers {
             let mut connection = Some(url.connect(Use::Reading)?);
             let (url, queue, metrics) = (url.clone(), read_queue.clone(), metrics.clone());
+            let alive = threads.token();
             spawn(&format!("store-read-{number}"), move || {
-                for waiting in &queue {
+                while let Ok(Some(waiting)) = queue.recv() {
                     let job: Box<dyn ReadJob> = Waiting::begin(waiting, &metrics.reads);
                     serve_read(&url, &mut connection, job);
                 }
+                drop(connection);
+                drop(alive);
             })?;
         }
-        Ok(Self { reads, writes, metrics, commits })
+        threads.close();
+        Ok(Self { reads, writes, metrics, commits, readers, threads })
+    }
+
+    /// Ends the threads once they have done what waits, so that no session of theirs outlives this process's use of
+    /// the database; false when that takes longer than `patience`.
+    pub async fn close(&self, patience: Duration) -> bool {
+        // A full queue is the end of patience anyhow.
+        let _ = self.writes.try_send(None);
+        for _ in 0..self.readers {
+            let _ = self.reads.try_send(None);
+        }
+        timeout(patience, self.threads.wait()).await.is_ok()
     }
 
     /// Reads. The job may be run twice, when the connection turns out to be lost.
@@ -151,7 +180,7 @@ impl Store {
         F: FnMut(&mut Reader<'_>) -> Result<T, E> + Send + 'static,
     {
         let (job, answer) = Job::new(job);
-        let sent = self.reads.try_send(Waiting::new(Box::new(job)));
+        let sent = self.reads.try_send(Some(Waiting::new(Box::new(job))));
         wait(sent.map_err(|error| refuse(&error, &self.metrics.reads)), answer).await
     }
 
@@ -167,7 +196,7 @@ impl Store {
         F: FnMut(&mut Writer<'_>) -> Result<T, E> + Send + 'static,
     {
         let (job, answer) = Job::new(job);
-        let sent = self.writes.try_send(Waiting::new(Box::new(job)));
+        let sent = self.writes.try_send(Some(Waiting::new(Box::new(job))));
         wait(sent.map_err(|error| refuse(&error, &self.metrics.writes)), answer).await
     }
 
@@ -398,9 +427,15 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn serve(mut self, queue: &Receiver<Waiting<dyn WriteJob>>) {
-        while let Ok(first) = queue.recv() {
-            let group = std::iter::once(first).chain(queue.try_iter().take(GROUP_LIMIT - 1));
+    fn serve(mut self, queue: &Receiver<Queued<dyn WriteJob>>) {
+        let mut open = true;
+        while open {
+            let Ok(Some(first)) = queue.recv() else { return };
+            let more = queue.try_iter().take(GROUP_LIMIT - 1).map_while(|next| {
+                open = next.is_some();
+                next
+            });
+            let group = std::iter::once(first).chain(more);
             let group = group.map(|waiting| waiting.begin(&self.metrics.writes)).collect();
             self.run(group);
         }

@@ -21,7 +21,7 @@ use chaffer_shared::topic::Topic;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::metrics::Metrics;
 use crate::outlet::Outlet;
@@ -31,6 +31,12 @@ use shard::Shard;
 
 /// So many commands may wait for a shard before whoever sends them waits, too.
 const COMMANDS: usize = 4096;
+
+/// So many bytes of events may be on their way to the shards: a bound by count alone is none.
+const BYTES: usize = 64 << 20;
+
+/// The room that an event takes until the last shard has passed it on.
+type Room = Arc<OwnedSemaphorePermit>;
 
 /// The number of a connection, unique for the life of the process.
 pub type ConnectionId = u64;
@@ -158,9 +164,9 @@ pub struct NativeJoin {
 #[derive(Debug)]
 pub enum Command {
     /// Pass this on; stored events come in order and without gaps.
-    Deliver(Arc<Published>),
+    Deliver(Arc<Published>, Room),
     /// Keep this stored event of the past for those who resume.
-    Remember(Arc<Published>),
+    Remember(Arc<Published>, Room),
     /// The position is known now: everything after `floor` is remembered, up to `last`.
     Open {
         /// Memory reaches back to right after this event.
@@ -214,6 +220,7 @@ pub struct TopicCount {
 pub struct Hub {
     shards: Vec<mpsc::Sender<Command>>,
     next: AtomicU64,
+    room: Arc<Semaphore>,
 }
 
 /// A connection's way to its shard; dropping it is leaving.
@@ -269,7 +276,8 @@ impl Hub {
                 (sender, Runner(shard, receiver))
             })
             .unzip();
-        (Arc::new(Self { shards: senders, next: AtomicU64::new(0) }), runners)
+        let room = Arc::new(Semaphore::new(BYTES));
+        (Arc::new(Self { shards: senders, next: AtomicU64::new(0), room }), runners)
     }
 
     /// A place for a new connection.
@@ -278,6 +286,24 @@ impl Hub {
         let id = self.next.fetch_add(1, Relaxed);
         let index = usize::try_from(id).unwrap_or_default() % self.shards.len().max(1);
         Some(Seat { id, shard: self.shards.get(index)?.clone() })
+    }
+
+    /// Has every shard pass it on; waits while too much is on its way.
+    pub async fn deliver(&self, event: Arc<Published>) {
+        let Some(room) = self.room_for(&event).await else { return };
+        self.tell_all(|| Command::Deliver(event.clone(), room.clone())).await;
+    }
+
+    /// Has every shard remember it; waits while too much is on its way.
+    pub async fn remember(&self, event: Arc<Published>) {
+        let Some(room) = self.room_for(&event).await else { return };
+        self.tell_all(|| Command::Remember(event.clone(), room.clone())).await;
+    }
+
+    /// The shards alone give room back, and wait for nobody. `None` never comes: the semaphore is not closed.
+    async fn room_for(&self, event: &Published) -> Option<Room> {
+        let bytes = u32::try_from(event.frame.len().clamp(1, BYTES)).unwrap_or(u32::MAX);
+        self.room.clone().acquire_many_owned(bytes).await.ok().map(Arc::new)
     }
 
     /// Tells every shard; waits while one of them is busy.
@@ -317,4 +343,37 @@ fn retry_reason(spread_ms: u64) -> String {
 /// Closes a native client so that it comes back soon and resumes.
 pub(crate) fn close_for_restart(outlet: &Outlet, spread_ms: u64) {
     outlet.close(frames::close_code::RESTARTING, &retry_reason(spread_ms));
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::task::unconstrained;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_bytes_are_on_their_way_to_the_shards_than_there_is_room_for() {
+        let config = Push::default();
+        let (hub, shards) = Hub::new(2, &config, &Arc::default(), &Arc::default(), &Arc::default());
+        let payload = format!("\"{}\"", "x".repeat(1 << 20));
+        let event = || Arc::new(Published::legacy("kittens".into(), &payload));
+        let mut on_their_way = 0;
+        // Without the runtime's budget for one turn, which would end before the room does.
+        let deliver_now = || unconstrained(hub.deliver(event())).now_or_never();
+        while deliver_now().is_some() {
+            on_their_way += 1;
+            assert!(on_their_way << 20 <= BYTES);
+        }
+        assert!((on_their_way + 2) << 20 > BYTES);
+
+        // One shard alone gives nothing back; when both have passed it on, there is room again.
+        let mut shards = shards.into_iter();
+        let first = tokio::spawn(shards.next().unwrap().run());
+        hub.shards[0].send(Command::Stop).await.unwrap();
+        first.await.unwrap();
+        assert!(deliver_now().is_none());
+        tokio::spawn(shards.next().unwrap().run());
+        hub.deliver(event()).await;
+    }
 }

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use chaffer_shared::config::Push;
 use chaffer_shared::event::Frame;
 use chaffer_shared::link::{LinkKeys, MAGIC};
+use rustix::net::sockopt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,6 +48,11 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// After an error a peer gets this long to take our last words.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// After so long a silence a peer is probed, so often and so many times; one that never answers is closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_PROBE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_PROBES: u32 = 6;
 
 /// What all peers share.
 pub struct Intake {
@@ -102,9 +108,8 @@ impl Intake {
             };
             let (intake, stop) = (self.clone(), stop.clone());
             peers.spawn(async move {
-                intake.metrics.pushers.increment();
+                let _open = intake.metrics.pushers.hold();
                 intake.serve(stream, address, ticket, &stop).await;
-                intake.metrics.pushers.decrement();
             });
         }
         peers.close();
@@ -151,6 +156,7 @@ impl Intake {
         let mut welcome = false;
         let deadline = Instant::now() + self.handshake;
         stream.set_nodelay(true)?;
+        keep_alive(stream)?;
         // A peer may say all it has to say and be gone before our first word. What it said still counts, so a
         // failure to write ends nothing: reading goes on to the end.
         let mut deaf = stream.write_all(&OPENING).await.is_err();
@@ -260,6 +266,15 @@ impl Intake {
             warn!(%address, reason, detail, suppressed, "a peer of the pusher port was closed");
         }
     }
+}
+
+/// Has the kernel find out about a peer whose machine is gone without a word: it may say nothing for days otherwise,
+/// and keep its place.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE_PROBE)?;
+    sockopt::set_tcp_keepcnt(stream, KEEP_ALIVE_PROBES)?;
+    Ok(sockopt::set_socket_keepalive(stream, true)?)
 }
 
 /// Waits until the daemon stops and a peer has had a moment to finish.

@@ -191,7 +191,7 @@ impl Sequencer {
         let frame = match message {
             Incoming::Legacy(event) => {
                 self.metrics.legacy_events.increment();
-                self.hub.tell_all(|| Command::Deliver(event.clone())).await;
+                self.hub.deliver(event).await;
                 return;
             }
             Incoming::Frame(frame) => *frame,
@@ -315,8 +315,7 @@ impl Sequencer {
             let Some(id) = event.id.filter(|id| *id > at) else { continue };
             at = id;
             let silent = event.event == name::SESSION_REVOKED;
-            let event = Arc::new(Published::event(event, silent));
-            self.hub.tell_all(|| Command::Remember(event.clone())).await;
+            self.hub.remember(Arc::new(Published::event(event, silent))).await;
         }
         self.history = Some((floor, at));
         if at >= answer.last {
@@ -387,8 +386,7 @@ impl Sequencer {
             }
             debug!(id = event.id, event = event.event, request_id = event.request_id, "passing on");
             self.metrics.events.increment();
-            let event = Arc::new(Published::event(event, silent));
-            self.hub.tell_all(|| Command::Deliver(event.clone())).await;
+            self.hub.deliver(Arc::new(Published::event(event, silent))).await;
         }
     }
 

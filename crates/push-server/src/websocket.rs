@@ -53,7 +53,7 @@ pub struct Clients {
     metrics: Arc<Metrics>,
     throttle: Throttle,
     gate: Arc<Gate>,
-    told: Semaphore,
+    told: Arc<Semaphore>,
 }
 
 impl Clients {
@@ -75,7 +75,7 @@ impl Clients {
             metrics,
             throttle: Throttle::default(),
             gate,
-            told: Semaphore::new(TOLD_AT_ONCE),
+            told: Arc::new(Semaphore::new(TOLD_AT_ONCE)),
         })
     }
 
@@ -100,12 +100,11 @@ impl Clients {
             let entering = Box::pin(self.clone().enter(stream, address.ip(), ticket, stop.clone()));
             let clients = self.clone();
             tasks.spawn(async move {
-                clients.metrics.sockets.increment();
+                let _open = clients.metrics.sockets.hold();
                 let connection = entering.await;
                 if let Some(connection) = connection {
                     connection.live().await;
                 }
-                clients.metrics.sockets.decrement();
             });
         }
     }

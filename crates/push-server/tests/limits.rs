@@ -239,6 +239,26 @@ async fn those_who_do_not_authenticate_give_way_and_those_who_have_stay() {
     assert_eq!(daemon.metrics.limited(Limited::UnauthenticatedPerAddress), 2);
 }
 
+/// They have shaken hands, and when they are closed they do not close their side.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_give_way_and_take_their_time_are_bounded_too() {
+    let daemon = Daemon::with(ApiState::default(), |config| {
+        config.push.max_unauthenticated_per_address = 2;
+        config.push.handshakes_per_second = 0;
+        config.push.handshakes_per_second_per_address = 0;
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..400 {
+        let (stream, head) = through_proxy(&daemon, "6.6.6.6", "chaffer.v1").await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        held.push(stream);
+        // Two who wait, 128 who are told why they must go, and some that are just ending.
+        let sockets = daemon.metrics.sockets.get();
+        assert!(sockets <= 2 + 128 + 40, "{sockets} sockets");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_strangers_on_the_pusher_port_do_not_keep_the_shop_out() {
     let daemon = Daemon::with(ApiState::default(), |config| config.push.max_pushers = 1000).await;

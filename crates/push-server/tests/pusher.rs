@@ -223,3 +223,22 @@ async fn the_crate_zeromq_pushes_here() {
     }
     daemon.at(100).await;
 }
+
+/// The timer of the daemon's end of a connection, as `/proc/net/tcp` numbers it: 2 is keepalive.
+fn timer(stream: &TcpStream) -> Option<String> {
+    let port = |address: std::net::SocketAddr| format!("0100007F:{:04X}", address.port());
+    let (there, here) = (port(stream.peer_addr().unwrap()), port(stream.local_addr().unwrap()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_it = fields.get(1) == Some(&there.as_str()) && fields.get(2) == Some(&here.as_str());
+        is_it.then(|| fields[5].split(':').next().unwrap_or_default().to_owned())
+    })
+}
+
+#[tokio::test]
+async fn the_kernel_looks_after_peers_that_say_nothing() {
+    let daemon = Daemon::start().await;
+    let pusher = daemon.pusher().await;
+    until("the timer", async || timer(&pusher.stream).as_deref() == Some("02")).await;
+}

@@ -55,6 +55,13 @@ impl Gauge {
         self.0.fetch_sub(1, Relaxed);
     }
 
+    /// Adds one for as long as what is returned lives, so that no way out is missed, a panic included.
+    #[must_use]
+    pub fn hold(&self) -> Held<'_> {
+        self.increment();
+        Held(self)
+    }
+
     /// Sets it.
     pub fn set(&self, value: i64) {
         self.0.store(value, Relaxed);
@@ -64,6 +71,16 @@ impl Gauge {
     #[must_use]
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// One of those that a [`Gauge`] counts.
+#[derive(Debug)]
+pub struct Held<'g>(&'g Gauge);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.decrement();
     }
 }
 
@@ -212,6 +229,20 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_panics_is_counted_no_longer() {
+        let gauge = Gauge::default();
+        let kept = gauge.hold();
+        let panicked = std::panic::catch_unwind(|| {
+            let _held = gauge.hold();
+            assert_eq!(gauge.get(), 1, "two are held: this panics");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(gauge.get(), 1);
+        drop(kept);
+        assert_eq!(gauge.get(), 0);
+    }
 
     #[test]
     fn a_histogram_counts_each_value_up_to_its_bound() {

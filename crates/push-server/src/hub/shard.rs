@@ -129,8 +129,8 @@ impl Shard {
         let mut commands = batch.drain(..).peekable();
         while let Some(command) = commands.next() {
             match command {
-                Command::Deliver(event) => {
-                    let more = matches!(commands.peek(), Some(Command::Deliver(_)));
+                Command::Deliver(event, _room) => {
+                    let more = matches!(commands.peek(), Some(Command::Deliver(..)));
                     let start = Instant::now();
                     self.deliver(event, more);
                     if !more {
@@ -147,7 +147,7 @@ impl Shard {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Remember(event) => {
+            Command::Remember(event, _room) => {
                 if let Some(id) = event.id {
                     self.memory.push(id, event);
                 }
@@ -175,7 +175,7 @@ impl Shard {
                 let _ = answer.send(self.describe());
             }
             // Handled before.
-            Command::Deliver(_) | Command::Stop => {}
+            Command::Deliver(..) | Command::Stop => {}
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chaffer_shared::time;
 use chaffer_shared::token::Bearer;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,8 @@ enum Language {
     Native(Bearer, String),
     /// WAMP v1; its session, and what it abbreviates.
     Wamp(SessionId, Box<wamp::Prefixes>),
+    /// None any more: it has been told why, and this is its place among those who may take their time to go.
+    Farewell(#[expect(dead_code, reason = "held until the end")] OwnedSemaphorePermit),
     /// Says back what it hears: a language of tests.
     #[cfg(feature = "echo")]
     Echo,
@@ -163,7 +166,7 @@ impl Connection {
     async fn hear(&mut self, said: Said) {
         let mut language = std::mem::take(&mut self.language);
         match (&mut language, said) {
-            (Language::None, _) => {}
+            (Language::None | Language::Farewell(_), _) => {}
             (Language::Native(kind, sub), said) => self.answer(said, (*kind, sub)).await,
             (Language::Wamp(session, prefixes), Said::Text(text)) => match wamp::parse(&text) {
                 Ok(message) => self.obey(message, prefixes, *session).await,
@@ -234,9 +237,14 @@ impl Connection {
         }
     }
 
-    /// Others need its place more.
-    fn give_way(&self, why: Limited) {
+    /// Others need its place more. It is told so unless many are being told: its place at the gate is free already, so
+    /// the time that it takes to go counts here.
+    fn give_way(&mut self, why: Limited) {
         self.clients.count_limited(self.ticket.address(), why);
+        let Ok(permit) = self.clients.told.clone().try_acquire_owned() else {
+            return self.outlet.abort();
+        };
+        self.language = Language::Farewell(permit);
         self.outlet
             .close(close_code::TRY_AGAIN_LATER, "too many connections that do not authenticate");
     }
@@ -370,7 +378,7 @@ impl Connection {
         };
         self.clients.metrics.legacy_events.increment();
         let published = Arc::new(Published::legacy_to(topic, &event, hearers));
-        self.clients.hub.tell_all(|| Command::Deliver(published.clone())).await;
+        self.clients.hub.deliver(published).await;
     }
 
     /// Whether the operator lets clients hear the legacy topic; refusals are counted.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt;
 
 use crate::http::{self, State};
+use crate::limits::Limits;
 use crate::metrics::Calls;
 use crate::notify::addresses::MailKeys;
 use crate::notify::settings::MailSettings;
@@ -161,6 +162,7 @@ impl Api {
             link_keys,
             publisher: handle,
             calls: Calls::default(),
+            limits: Limits::new(&config.limits),
             outgoing,
             webhooks: webhooks_handle,
             side_door,
@@ -180,6 +182,8 @@ impl Api {
                 .into_app()
                 .app_data(Data::from(Arc::clone(&state)))
                 .configure(|config| http::beside(config, &state))
+                // Inside of CORS, so that a page can read why it is refused.
+                .wrap(from_fn(http::limit))
                 .wrap(http::cors(&state.config.api.allowed_origins))
                 .wrap(from_fn(http::observe))
         })

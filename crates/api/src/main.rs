@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod http;
 mod init;
+mod limits;
 mod metrics;
 mod notify;
 mod outgoing;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chaffer_shared::event::EventId;
 use chaffer_shared::metrics::{Counter, Histogram, SECONDS, Text};
 
+use crate::limits::Limits;
 use crate::publish::PublisherHandle;
 use crate::store::Store;
 
@@ -61,6 +62,7 @@ impl Calls {
 /// Everything in Prometheus' text format. The last stored event is passed in, where the database told it.
 pub fn render(
     calls: &Calls,
+    limits: &Limits,
     store: &Store,
     publisher: &PublisherHandle,
     last_event: Option<EventId>,
@@ -69,6 +71,7 @@ pub fn render(
     text.metric("chaffer_api_build_info", "gauge", "The version of this build; always 1.");
     text.value("chaffer_api_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     calls.render(&mut text);
+    limits.render(&mut text);
     store.render_metrics(&mut text);
     publisher.render_metrics(&mut text, last_event);
     text.process();

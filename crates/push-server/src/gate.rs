@@ -13,7 +13,7 @@
 //! what runs on the same machine, is nobody's flood and has the three quarters as its only limit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chaffer_shared::address;
@@ -191,7 +191,7 @@ impl Gate {
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Ticket, Limited> {
         let peer = peer.to_canonical();
         let is_proxy = address::contains(&self.proxies, peer);
-        let account = account_of(peer);
+        let account = address::account_of(peer);
         let mut state = self.lock();
         state.check_connections(&self.limits, account, is_proxy)?;
         // What comes through a proxy is charged to the client, once it is known.
@@ -373,7 +373,7 @@ impl Ticket {
         let (was_proxy, before) = (self.is_proxy, self.account);
         let client = if was_proxy { client } else { before };
         let is_proxy = address::contains(&self.gate.proxies, client);
-        let account = account_of(client);
+        let account = address::account_of(client);
         let limits = &self.gate.limits;
         let mut state = self.gate.lock();
         let evicted = self.is_evicted();
@@ -455,17 +455,6 @@ impl Drop for Ticket {
             waiting.remove(&self.number);
         });
         state.leave(self.account);
-    }
-}
-
-/// Whoever has an IPv6 address has 2^64 of them.
-fn account_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address => address,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whose address counts when a proxy stands in between: one rule for both daemons.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -30,6 +30,18 @@ pub fn client_address<'h>(
 #[must_use]
 pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
+}
+
+/// Who an address counts for: whoever has an IPv6 address has 2^64 of them, so such a network counts as one.
+#[must_use]
+pub fn account_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
 }
 
 /// An address as proxies write it: bare, with a port, or in brackets.
@@ -75,6 +87,13 @@ mod tests {
     fn bytes_that_are_no_text_do_not_hide_the_address_behind_them() {
         let found = address("127.0.0.1", &[b"\xff, 6.6.6.6"], &["127.0.0.1/32"]);
         assert_eq!(found.as_deref(), Some("6.6.6.6"));
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one() {
+        let account = |text: &str| account_of(text.parse().unwrap()).to_string();
+        assert_eq!(account("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(account("::ffff:6.6.6.6"), "6.6.6.6");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Config {
     pub database: Database,
     /// The push daemon.
     pub push: Push,
+    /// How often somebody may call the API.
+    pub limits: Limits,
     /// Calls to addresses that somebody gave.
     pub outgoing: Outgoing,
     /// Telling the shop's own programs.
@@ -97,6 +99,17 @@ pub struct Push {
     pub handshakes_per_second: usize,
     pub handshakes_per_second_per_address: usize,
     pub max_pushers: usize,
+}
+
+/// Settings of how often somebody may call the API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Limits {
+    pub calls_per_minute: u32,
+    pub calls_per_minute_per_address: u32,
+    pub calls_per_minute_of_the_shop: u32,
+    pub messages_per_minute_per_thread: u32,
 }
 
 /// Settings of calls to addresses that somebody gave, such as webhooks.
@@ -238,6 +251,21 @@ impl Default for Push {
             handshakes_per_second: 5000,
             handshakes_per_second_per_address: 100,
             max_pushers: 10_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Several pages of one person, each reading as fast as somebody clicks.
+            calls_per_minute: 1200,
+            // An office or a mobile network is one address.
+            calls_per_minute_per_address: 6000,
+            // A shop's backend asks for each of its pages: only what cannot be meant is refused.
+            calls_per_minute_of_the_shop: 600_000,
+            // Faster than anybody types; what was written without a network arrives at once.
+            messages_per_minute_per_thread: 120,
         }
     }
 }

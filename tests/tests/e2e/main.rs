@@ -41,6 +41,7 @@ mod history;
 mod hostile;
 mod installation;
 mod keys;
+mod limits;
 mod load;
 mod mail;
 mod observability;

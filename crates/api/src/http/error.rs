@@ -48,6 +48,9 @@ pub struct Problem {
     /// What the path can do, of a 405 (RFC 9110, section 15.5.6).
     #[serde(skip)]
     pub allow: Option<String>,
+    /// Seconds after which the call may be made again, of a 429.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
     /// The bad fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -71,6 +74,7 @@ impl Problem {
             code: code.to_owned(),
             request_id: String::new(),
             allow: None,
+            retry_after: None,
             errors: Vec::new(),
         }
     }
@@ -161,6 +165,9 @@ impl ResponseError for Problem {
                 answer.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"chaffer\""));
             }
             _ => {}
+        }
+        if let Some(seconds) = self.retry_after {
+            answer.insert_header((header::RETRY_AFTER, seconds));
         }
         if let Some(allow) = &self.allow {
             answer.insert_header((header::ALLOW, allow.as_str()));

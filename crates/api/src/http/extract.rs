@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::Problem;
 use super::middleware::RequestId;
-use super::{Shared, State};
+use super::{Shared, State, limits};
 use crate::chat::object::Object;
 use crate::chat::{Context, Credentials, FieldError, IdempotencyKey, Refusal, api_keys};
 
@@ -44,7 +44,10 @@ impl FromRequest for Sender {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(credentials(request).map(Self))
+        ready(credentials(request).and_then(|credentials| {
+            limits::of_person(request, &credentials)?;
+            Ok(Self(credentials))
+        }))
     }
 }
 
@@ -101,7 +104,7 @@ pub(super) fn is_trusted(request: &HttpRequest, api: &chaffer_shared::config::Ap
 }
 
 /// The address the request comes from, whatever proxies the operator trusts stand in between.
-fn client_address(request: &HttpRequest, proxies: &[IpNet]) -> Option<IpAddr> {
+pub(super) fn client_address(request: &HttpRequest, proxies: &[IpNet]) -> Option<IpAddr> {
     let headers: Vec<_> = request.headers().get_all("x-forwarded-for").collect();
     let forwarded = headers.iter().map(|value| value.as_bytes());
     address::client_address(request.peer_addr()?.ip(), forwarded, proxies)

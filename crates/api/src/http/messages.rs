@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use super::error::Problem;
 use super::extract::{Body, Nothing, Query, Sender, context, paging, path_number, thread_id};
 use super::openapi::{BodyErrors, Errors};
-use super::{Shared, answer};
+use super::{Shared, answer, limits};
 use crate::chat::changes::{self, MessageChange};
 use crate::chat::messages::{self, History, HistoryCursor, MessageDraft, MessagePage};
 use crate::chat::screening::WordList;
@@ -96,6 +96,7 @@ pub(super) async fn post_message(
     let id = thread_id(&id)?;
     let context = context(&request);
     let key = body.idempotency_key(&request)?;
+    limits::of_message(&request, &sender.0, id.to_string())?;
     let (sender, draft) = (sender.0, body.value);
     let rule = move |writer: &mut Writer<'_>, list: &WordList| {
         messages::post(writer, &sender, &context, list, key.as_ref(), id, &draft)

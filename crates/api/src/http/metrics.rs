@@ -18,9 +18,9 @@ pub(super) async fn metrics(state: Shared, request: HttpRequest) -> Result<HttpR
     if !is_trusted(&request, &state.config.api) {
         return Err(Refusal::UntrustedAddress.into());
     }
-    let State { store, publisher, calls, .. } = state.as_ref();
+    let State { store, publisher, calls, limits, .. } = state.as_ref();
     // A database that does not answer is a reason to look at the rest.
     let last = timeout(PATIENCE, store.read(|reader| reader.last_event())).await;
-    let text = render(calls, store, publisher, last.ok().and_then(Result::ok));
+    let text = render(calls, limits, store, publisher, last.ok().and_then(Result::ok));
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }

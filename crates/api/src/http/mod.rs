@@ -8,6 +8,7 @@ mod extract;
 mod forbidden_words;
 mod health;
 mod internal;
+mod limits;
 mod mail;
 mod messages;
 mod metrics;
@@ -32,6 +33,7 @@ use chaffer_shared::token::TokenKeys;
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::limits::Limits;
 use crate::metrics::Calls;
 use crate::notify::addresses::MailKeys;
 use crate::notify::settings::MailSettings;
@@ -42,6 +44,7 @@ use crate::store::Store;
 use crate::webhooks::WebhooksHandle;
 use crate::word_list::WordListCache;
 
+pub use limits::limit;
 pub use middleware::observe;
 pub use openapi::document;
 
@@ -63,6 +66,8 @@ pub struct State {
     pub publisher: PublisherHandle,
     /// The calls so far.
     pub calls: Calls,
+    /// How often somebody may call.
+    pub limits: Limits,
     /// Asks the push daemon's side door.
     pub side_door: SideDoor,
     /// Goes to addresses that somebody gave us.
@@ -170,6 +175,7 @@ pub fn cors(origins: &[String]) -> Cors {
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers(["authorization", "content-type", "idempotency-key", "x-request-id"])
         .expose_headers(["x-request-id", "retry-after"])
+        .expose_headers([limits::LIMIT, limits::REMAINING, limits::RESET])
         .max_age(3600);
     if origins.iter().any(|origin| origin == "*") {
         return cors.allow_any_origin();

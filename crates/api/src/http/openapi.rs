@@ -45,6 +45,15 @@ pub(super) enum Errors {
     Unavailable(Problem),
 }
 
+/// What may happen to every call.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+enum Limited {
+    /// Too many calls, or too many messages in one thread; see `Retry-After`.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(Problem),
+}
+
 /// What may happen besides to a call with a body.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its description is used")]
@@ -125,6 +134,7 @@ impl Modify for Everywhere {
                     let required = body.content.values().any(|it| requires_a_field(it, &schemas));
                     body.required = Some(if required { Required::True } else { Required::False });
                 }
+                operation.responses.responses.extend(Limited::responses());
                 for (status, response) in &mut operation.responses.responses {
                     let RefOr::T(response) = response else { continue };
                     if response.description.is_empty() {
@@ -182,6 +192,13 @@ fn headers(status: &str) -> Vec<(&'static str, Header)> {
             "The id under which the logs know this call: the one that was sent, or a new one",
         ),
     )];
+    for (name, description) in [
+        ("X-RateLimit-Limit", "How many calls may come at once, of the limit that is nearest"),
+        ("X-RateLimit-Remaining", "How many of them are left"),
+        ("X-RateLimit-Reset", "Seconds until all of them are there again"),
+    ] {
+        headers.push((name, header(Type::Integer, description)));
+    }
     if matches!(status, "429" | "503") {
         let description = "Seconds after which the call may be made again";
         headers.push(("Retry-After", header(Type::Integer, description)));
@@ -421,7 +438,9 @@ mod tests {
                     let has = |name: &str| answer["headers"].get(name).is_some();
                     assert!(has("X-Request-Id"), "{method} {path} {status}");
                     assert_ne!(answer["description"].as_str().unwrap_or_default(), "");
-                    assert_eq!(has("Retry-After"), status == "503", "{method} {path} {status}");
+                    let passes = matches!(status.as_str(), "429" | "503");
+                    assert_eq!(has("Retry-After"), passes, "{method} {path} {status}");
+                    assert!(has("X-RateLimit-Remaining"), "{method} {path} {status}");
                 }
             }
         }

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::error::Problem;
 use super::extract::{Body, Nothing, Query, Sender, context, paging, thread_id};
 use super::openapi::{BodyErrors, Errors};
-use super::{Shared, answer};
+use super::{Shared, answer, limits};
 use crate::chat::FieldError;
 use crate::chat::screening::WordList;
 use crate::chat::starting::{self, ThreadStart};
@@ -62,6 +62,12 @@ pub(super) async fn create_thread(
 ) -> Result<HttpResponse, Problem> {
     let context = context(&request);
     let key = body.idempotency_key(&request)?;
+    if body.value.message.is_some() {
+        // It may go into a thread that is there, which only the rule finds.
+        let subject = &body.value.subject;
+        let named = format!("{}:{}", subject.subject_type.as_str(), subject.id);
+        limits::of_message(&request, &sender.0, named)?;
+    }
     let shop_keys = state.config.keys.shop.clone();
     let (sender, input) = (sender.0, body.value);
     let rule = move |writer: &mut Writer<'_>, list: &WordList| {

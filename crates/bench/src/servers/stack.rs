@@ -40,6 +40,10 @@ pusher_listen = \"{pusher}\"
 http_listen = \"{http}\"
 [database]
 url = \"{database}\"
+[limits]
+calls_per_minute = 0
+calls_per_minute_of_the_shop = 0
+messages_per_minute_per_thread = 0
 [keys]
 token = [\"k1:0123456789abcdef0123456789abcdef\"]
 link = [\"0123456789abcdef0123456789abcdef\"]

@@ -175,6 +175,26 @@ pub const SETTINGS: &[Setting] = &[
     setting("push.handshakes_per_second_per_address", Kind::Number, "The same, of one address"),
     setting("push.max_pushers", Kind::Number, "Connections to the pusher port, 0 for no limit"),
     setting(
+        "limits.calls_per_minute",
+        Kind::Number,
+        "Calls that a user may make a minute, in bursts of five minutes' worth, 0 for no limit",
+    ),
+    setting(
+        "limits.calls_per_minute_per_address",
+        Kind::Number,
+        "The same, from one address (IPv6: one /64)",
+    ),
+    setting(
+        "limits.calls_per_minute_of_the_shop",
+        Kind::Number,
+        "The same, from one of api.trusted_ips and api.trusted_proxies themselves",
+    ),
+    setting(
+        "limits.messages_per_minute_per_thread",
+        Kind::Number,
+        "Messages that a user may write in one thread a minute, in bursts of five minutes' worth, 0 for no limit",
+    ),
+    setting(
         "outgoing.allowed_networks",
         Kind::List,
         "Networks (CIDR) that webhooks may reach besides the public internet; none by default",

@@ -32,6 +32,7 @@ use crate::outgoing::Outgoing;
 use crate::presence::SideDoor;
 use crate::publish::{Publisher, ZmqPush};
 use crate::retention;
+use crate::search::indexer;
 use crate::store::{DatabaseUrl, Store};
 use crate::webhooks::Worker;
 use crate::word_list::WordListCache;
@@ -133,6 +134,7 @@ impl Api {
         let mut tasks = vec![
             tokio::spawn(publisher.run(stop.clone())),
             tokio::spawn(webhooks.run(stop.clone())),
+            tokio::spawn(indexer::run(store.clone(), stop.clone())),
             tokio::spawn(retention::run(
                 store.clone(),
                 config.api.event_days,

@@ -18,6 +18,7 @@ mod plans;
 mod presence;
 mod publish;
 mod retention;
+mod search;
 mod store;
 #[cfg(test)]
 mod stories;

@@ -3,9 +3,10 @@
 use crate::chat::messages::{self, History};
 use crate::chat::screening::WordList;
 use crate::chat::unread::{self, ReadUpTo};
-use crate::chat::{events, starting, threads, users, vendors};
+use crate::chat::{events, search, starting, threads, users, vendors};
+use crate::search::indexer::gather;
 use crate::store::testing::{Fresh, complaint, databases};
-use crate::store::{Role, SubjectType, Thread, ThreadFilter, ThreadStatus};
+use crate::store::{Role, SearchBatch, SubjectType, Thread, ThreadFilter, ThreadStatus};
 use crate::testing::{
     about_product, acting, context, draft, insert_key, person, plain_thread, vendor,
 };
@@ -75,6 +76,14 @@ fn fill(fresh: &mut Fresh) {
             Ok::<_, crate::chat::ChatError>(())
         })
         .unwrap();
+    // And a large index.
+    while let Some(batch) = fresh.read(|reader| gather(reader, 1)).unwrap() {
+        fresh.write(|writer| writer.add_to_search(&batch)).unwrap();
+    }
+    let after = fresh.read(|reader| reader.search_position()).unwrap();
+    let tokens = (0..OLD_THREADS).map(|number| (format!("word{number}"), vec![1, 70_000]));
+    let batch = SearchBatch { after, up_to: after, tokens: tokens.collect() };
+    fresh.write(|writer| writer.add_to_search(&batch)).unwrap();
     fresh.analyze().unwrap();
 }
 
@@ -95,6 +104,21 @@ fn hot_calls(fresh: &mut Fresh) {
         for filter in filters {
             for unread in [None, Some(true), Some(false)] {
                 fresh.read(|reader| threads::list(reader, &caller, &filter, unread, 20)).unwrap();
+            }
+        }
+        for q in ["3", "wo", "3 word1 word20"] {
+            for filter in [
+                ThreadFilter::default(),
+                ThreadFilter { vendor_id: Some("v1".into()), ..ThreadFilter::default() },
+            ] {
+                for unread in [None, Some(true)] {
+                    fresh
+                        .read(|reader| {
+                            search::list_threads(reader, &caller, q, &filter, unread, 20)?;
+                            search::search(reader, &caller, q, &filter, unread, None, 20)
+                        })
+                        .unwrap();
+                }
             }
         }
         // A thread of c1 with v1.

@@ -4,6 +4,7 @@ pub mod fanout;
 pub mod idle;
 pub mod post;
 pub mod posters;
+pub mod search;
 pub mod shop;
 pub mod stalled;
 pub mod storm;
@@ -28,6 +29,7 @@ pub const ALL: &[Scenario] = &[
     ("storm", storm::run),
     ("post", post::run),
     ("posters", posters::run),
+    ("search", search::run),
 ];
 
 /// Runs something on a fresh Chaffer and on a fresh nchan, again and again, back to back.

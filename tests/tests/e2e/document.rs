@@ -206,6 +206,15 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
             document.validate(&created, &event["data"])?;
         }
     }
+    for query in ["?q=blue", "?q=hello&limit=1&status=open", "?q=%22is+it%22&unread=false"] {
+        for person in [buyer, seller] {
+            let found = person.get(&format!("/v1/search{query}")).await?;
+            let found = document.check("get /v1/search", 200, found)?;
+            assert_eq!(found["results"].as_array().map(Vec::len), Some(1), "{query}: {found}");
+        }
+    }
+    document.check("get /v1/search", 422, buyer.get("/v1/search?q=").await?)?;
+    document.check("get /v1/threads", 200, buyer.get("/v1/threads?q=blue").await?)?;
     let presence = buyer.get("/v1/presence?user_ids=seller,rival").await?;
     document.check("get /v1/presence", 200, presence)?;
 

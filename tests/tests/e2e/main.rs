@@ -53,6 +53,7 @@ mod resume;
 mod retries;
 mod roles;
 mod schemathesis;
+mod search;
 mod settings;
 mod strangers;
 mod syscalls;

@@ -54,6 +54,7 @@ const TABLE: &[(&str, [u16; 11])] = &[
     ("get /v1/messages/{id}/original",                                  [401, 403, 403, 403, 403, 403, 404, 404, 403, 422, 403]),
     ("get /v1/openapi.json",                                            [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("get /v1/presence",                                                [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
+    ("get /v1/search",                                                  [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
     ("get /v1/settings",                                                [401, 403, 403, 403, 403, 403, 200, 200, 403, 200, 403]),
     ("patch /v1/settings",                                              [401, 403, 403, 403, 403, 403, 200, 200, 403, 200, 403]),
     ("get /v1/settings/definitions",                                    [401, 403, 403, 403, 403, 403, 200, 200, 403, 200, 403]),
@@ -183,6 +184,7 @@ async fn filled(cast: &Cast, unique: &str, method: &str, path: &str) -> Result<(
     };
     let with = |id: String| path.replace("{id}", &id);
     Ok(match (method, path) {
+        ("get", "/v1/search") => (format!("{path}?q=hello"), Value::Null),
         ("get", "/v1/presence") => (format!("{path}?user_ids=buyer"), Value::Null),
         ("get", "/v1/mail/unsubscribe/{token}") | ("post", "/v1/mail/unsubscribe/{token}") => {
             (path.replace("{token}", "guessed"), Value::Null)

@@ -64,7 +64,8 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         }
         ("get", "/v1/settings/public") => Rule::Public,
         ("post", "/v1/threads") => Rule::Own,
-        ("get", "/v1/threads" | "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
+        ("get", "/v1/threads" | "/v1/search") => Rule::Same,
+        ("get", "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
         ("get" | "patch", "/v1/threads/{id}") => Rule::Thread,
         ("get" | "post", "/v1/threads/{id}/messages") => Rule::Thread,
         ("post", "/v1/threads/{id}/read" | "/v1/threads/{id}/unread") => Rule::Thread,
@@ -199,12 +200,20 @@ async fn same(person: &Person, calls: &[(String, String)]) -> Result<Vec<(String
         "?status=open",
         "?limit=1",
         "?vendor_id=v1&customer_id=buyer",
+        "?q=kumquat",
     ];
     let mut answers = Vec::new();
     let asked = calls.iter().filter(|(method, path)| rule(method, path) == Some(Rule::Same));
     for (_, path) in asked {
         let questions: Vec<String> = match path.as_str() {
             "/v1/threads" => filters.map(|filter| format!("{path}{filter}")).to_vec(),
+            "/v1/search" => ["kumquat", "kum", "decoy", "free", "k"]
+                .into_iter()
+                .flat_map(|q| {
+                    filters.map(|filter| format!("{path}?q={q}&{}", filter.trim_start_matches('?')))
+                })
+                .map(|question| question.trim_end_matches('&').to_owned())
+                .collect(),
             "/v1/events" => vec![format!("{path}?after=0&limit=100")],
             "/v1/presence" => vec![format!("{path}?user_ids=buyer")],
             _ => vec![path.clone()],

@@ -11,7 +11,9 @@ use super::rights::{self, Seen};
 use super::screening::{self, WordList};
 use super::validate::Problems;
 use super::views::MessageView;
-use super::{Caller, ChatError, Context, Credentials, Refusal, addressing, messages, unread};
+use super::{
+    Caller, ChatError, Context, Credentials, Refusal, addressing, messages, search, unread,
+};
 use crate::store::{
     Cause, Id, Message, MessageVersion, NewEvent, ParticipantKind, Reader, Role, ThreadStatus,
     User, Writer,
@@ -151,6 +153,7 @@ pub(crate) fn edit(
         written_at: before.edited_at.unwrap_or(before.created_at),
     })?;
     writer.change_message(before.id, &screened.text, screened.flagged, now)?;
+    search::follow(writer, &before, Some(&screened.text))?;
     let after = Message {
         text: screened.text.clone(),
         flagged: screened.flagged,
@@ -208,6 +211,7 @@ pub(crate) fn delete(
         at: context.timestamp(),
     });
     unread::lower(writer, context, &thread, &participants, &message)?;
+    search::follow(writer, &message, None)?;
     Ok(writer.delete_message(message.id, context.timestamp())?)
 }
 

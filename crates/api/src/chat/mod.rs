@@ -20,6 +20,7 @@ pub mod object;
 pub mod originals;
 pub mod presence;
 pub mod screening;
+pub mod search;
 pub mod settings;
 pub mod starting;
 pub mod threads;

@@ -69,6 +69,22 @@ pub(crate) fn scopes(user: &User) -> Result<Vec<ThreadScope>, ChatError> {
     })
 }
 
+/// Whether one of the scopes has the thread.
+pub(crate) fn in_scopes(
+    scopes: &[ThreadScope],
+    thread: &Thread,
+    participants: &[Participant],
+) -> bool {
+    scopes.iter().any(|scope| match scope {
+        ThreadScope::All => true,
+        ThreadScope::OfType(subject_type) => thread.subject_type == *subject_type,
+        ThreadScope::Of(keys) => participants.iter().any(|it| {
+            it.thread_id == thread.id
+                && keys.iter().any(|(kind, id)| *kind == it.kind && *id == it.participant_id)
+        }),
+    })
+}
+
 /// How a person sits in a thread; `None` when it is not the person's to see.
 pub(crate) fn seat(user: &User, thread: &Thread, participants: &[Participant]) -> Option<Seat> {
     let is_staff = match user.role {

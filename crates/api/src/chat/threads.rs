@@ -60,17 +60,27 @@ pub(crate) fn list(
 ) -> Result<ThreadPage, ChatError> {
     let caller = Caller::resolve(reader, credentials)?;
     let user = caller.person()?;
-    let mut scopes = rights::scopes(user)?;
-    let mut filter = filter.clone();
-    hide_flags(user, &mut scopes, &mut filter);
+    let (scopes, filter) = scoped(user, filter, unread)?;
     if scopes.is_empty() {
         return Ok(ThreadPage { threads: Vec::new(), next_cursor: None });
     }
-    let filter = ThreadFilter { unread: unread.map(|it| (user.id.clone(), it)), ..filter };
     let mut threads = reader.list_threads(&scopes, &filter, limit + 1)?;
     let more = messages::cut(&mut threads, limit);
     let next_cursor = threads.last().filter(|_| more).map(|thread| thread.activity.to_string());
     Ok(ThreadPage { threads: render(reader, user, threads)?, next_cursor })
+}
+
+/// What a person's list is made of: whose threads, and which of them.
+pub(super) fn scoped(
+    user: &User,
+    filter: &ThreadFilter,
+    unread: Option<bool>,
+) -> Result<(Vec<ThreadScope>, ThreadFilter), ChatError> {
+    let mut scopes = rights::scopes(user)?;
+    let mut filter = filter.clone();
+    hide_flags(user, &mut scopes, &mut filter);
+    filter.unread = unread.map(|it| (user.id.clone(), it));
+    Ok((scopes, filter))
 }
 
 /// Flags are told to the vendor and the staff: for others no thread has one, and a filter must not say more.
@@ -230,7 +240,7 @@ pub(crate) fn anyone(reader: &mut Reader<'_>, thread: Id) -> Result<ThreadView, 
 }
 
 /// Threads as one person sees them; those that are not the person's are left out.
-fn render(
+pub(super) fn render(
     reader: &mut Reader<'_>,
     user: &User,
     threads: Vec<Thread>,

@@ -17,6 +17,7 @@ mod moderation;
 mod openapi;
 mod pages;
 mod presence;
+mod search;
 mod settings;
 mod threads;
 mod unread;
@@ -98,6 +99,7 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(threads::list_threads)
         .service(threads::get_thread)
         .service(threads::patch_thread)
+        .service(search::search_messages)
         .service(threads::tell_typing)
         .service(messages::list_messages)
         .service(messages::post_message)

@@ -10,39 +10,88 @@ use super::error::Problem;
 use super::extract::{Body, Nothing, Query, Sender, context, paging, thread_id};
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer, limits};
-use crate::chat::FieldError;
 use crate::chat::screening::WordList;
 use crate::chat::starting::{self, ThreadStart};
 use crate::chat::threads::{self, ThreadPage, ThreadPatch};
 use crate::chat::views::ThreadView;
-use crate::store::{SubjectType, ThreadFilter, ThreadStatus, Writer};
+use crate::chat::{FieldError, search};
+use crate::store::{Reader, SubjectType, ThreadFilter, ThreadStatus, Timestamp, Writer};
 
-/// Which threads are listed.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// With something unread, or without.
-    unread: Option<bool>,
-    /// With a flagged message, or without (R11).
-    flagged: Option<bool>,
-    /// With this vendor.
-    vendor_id: Option<String>,
-    /// With this customer.
-    customer_id: Option<String>,
-    /// About this kind of thing.
-    subject_type: Option<SubjectType>,
-    /// Open or closed.
-    status: Option<ThreadStatus>,
-    /// Started after this moment.
-    created_after: Option<DateTime<Utc>>,
-    /// Started before this moment.
-    created_before: Option<DateTime<Utc>>,
-    /// Length of a page: 30 unless given, at most 100.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<i64>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
+/// The query of a list of threads, and of what is found in them: the same filters, and `q`, which only a search must have.
+macro_rules! list_query {
+    ($name:ident, $q:ty) => {
+        #[derive(Debug, Deserialize, IntoParams)]
+        #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
+        pub(super) struct $name {
+            /// Only where a message says this: each word, or the beginning of it, in any order; words in double quotes as they
+            /// stand there. At most 200 characters.
+            #[param(max_length = 200, example = "dishwasher \"blue mug\"")]
+            pub(super) q: $q,
+            /// With something unread, or without.
+            unread: Option<bool>,
+            /// With a flagged message, or without (R11).
+            flagged: Option<bool>,
+            /// With this vendor.
+            vendor_id: Option<String>,
+            /// With this customer.
+            customer_id: Option<String>,
+            /// About this kind of thing.
+            subject_type: Option<SubjectType>,
+            /// Open or closed.
+            status: Option<ThreadStatus>,
+            /// Started after this moment.
+            created_after: Option<DateTime<Utc>>,
+            /// Started before this moment.
+            created_before: Option<DateTime<Utc>>,
+            /// Length of a page: 30 unless given, at most 100.
+            #[param(minimum = 1, maximum = 100)]
+            limit: Option<i64>,
+            /// `next_cursor` of the page before.
+            cursor: Option<String>,
+        }
+
+        impl $name {
+            /// What is asked for besides `q`.
+            pub(super) fn rest(self) -> Result<Asked, Problem> {
+                let (limit, below) = paging(self.limit, self.cursor.as_deref())?;
+                Ok(Asked {
+                    filter: ThreadFilter {
+                        unread: None,
+                        flagged: self.flagged,
+                        vendor_id: self.vendor_id,
+                        customer_id: self.customer_id,
+                        subject_type: self.subject_type,
+                        status: self.status,
+                        created_after: naive("created_after", self.created_after)?,
+                        created_before: naive("created_before", self.created_before)?,
+                        below: None,
+                    },
+                    unread: self.unread,
+                    below,
+                    limit,
+                })
+            }
+        }
+    };
+}
+
+list_query!(ListQuery, Option<String>);
+list_query!(SearchQuery, String);
+
+/// Which threads, and which page.
+pub(super) struct Asked {
+    pub(super) filter: ThreadFilter,
+    pub(super) unread: Option<bool>,
+    pub(super) below: Option<i64>,
+    pub(super) limit: i64,
+}
+
+/// A moment that both databases can hold.
+fn naive(name: &str, at: Option<DateTime<Utc>>) -> Result<Option<Timestamp>, Problem> {
+    let known = at.is_none_or(|at| (1..=9999).contains(&at.year()));
+    let problem = || FieldError::parameter(name, "must be in the years 1 to 9999");
+    if known { Ok(at.map(|at| at.naive_utc())) } else { Err(Problem::invalid(vec![problem()])) }
 }
 
 /// Starts a thread, or goes on with the open one that the customer has for this subject.
@@ -76,7 +125,7 @@ pub(super) async fn create_thread(
     Ok(answer(state.word_list.write(&state.store, rule).await?))
 }
 
-/// The caller's threads, latest activity first.
+/// The caller's threads, latest activity first; with `q`, those in which a message says it.
 #[utoipa::path(
     tag = "threads",
     params(ListQuery, super::ActingUser),
@@ -88,32 +137,15 @@ pub(super) async fn list_threads(
     sender: Sender,
     query: Query<ListQuery>,
 ) -> Result<Json<ThreadPage>, Problem> {
-    let query = query.0;
-    let (limit, below) = paging(query.limit, query.cursor.as_deref())?;
-    let naive = |name: &str, at: Option<DateTime<Utc>>| {
-        // What both databases can hold.
-        let known = at.is_none_or(|at| (1..=9999).contains(&at.year()));
-        let problem = || FieldError::parameter(name, "must be in the years 1 to 9999");
-        if known { Ok(at.map(|at| at.naive_utc())) } else { Err(Problem::invalid(vec![problem()])) }
+    let mut query = query.0;
+    let q = query.q.take();
+    let Asked { filter, unread, below, limit } = query.rest()?;
+    let filter = ThreadFilter { below, ..filter };
+    let list = move |reader: &mut Reader<'_>| match &q {
+        Some(q) => search::list_threads(reader, &sender.0, q, &filter, unread, limit),
+        None => threads::list(reader, &sender.0, &filter, unread, limit),
     };
-    let filter = ThreadFilter {
-        unread: None,
-        flagged: query.flagged,
-        vendor_id: query.vendor_id,
-        customer_id: query.customer_id,
-        subject_type: query.subject_type,
-        status: query.status,
-        created_after: naive("created_after", query.created_after)?,
-        created_before: naive("created_before", query.created_before)?,
-        below,
-    };
-    let unread = query.unread;
-    Ok(Json(
-        state
-            .store
-            .read(move |reader| threads::list(reader, &sender.0, &filter, unread, limit))
-            .await?,
-    ))
+    Ok(Json(state.store.read(list).await?))
 }
 
 /// One thread, with its participants and how far they have read.

@@ -22,7 +22,7 @@ use super::copy::{Table, tables};
 use super::events::{Counters, NewEvent, StoredEvent};
 use super::schema::counters;
 use super::told::Told;
-use super::{Cause, DatabaseUrl, Reader, StoreError, Timestamp, Writer};
+use super::{Cause, DatabaseUrl, Reader, StoreError, Timestamp, Writer, search};
 
 /// How far a restore jumps ahead. More than happens between a backup and its restore (a thousand events a second
 /// for eleven days), and a number that may be added some millions of times before JavaScript's numbers end.
@@ -30,6 +30,9 @@ pub(crate) const JUMP: EventId = 1_000_000_000;
 
 /// By which a client's feed finds events; not restored, since none finds what is older than the restore.
 const FEED: &str = "event_topics";
+
+/// What is made of the rest again; neither backed up nor restored.
+const DERIVED_TABLE: &str = "search_blocks";
 
 /// What is in a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +102,9 @@ impl DatabaseUrl {
         to.begin_writing()?;
         for table in &tables {
             table.clear(&mut to)?;
-            table.copy(&mut from, &mut to)?;
+            if table.name != DERIVED_TABLE {
+                table.copy(&mut from, &mut to)?;
+            }
         }
         to.commit()?;
         from.batch("COMMIT")?;
@@ -164,7 +169,7 @@ fn replace_all(
     let mut rows = Vec::new();
     for table in tables {
         table.clear(to)?;
-        if table.name == FEED {
+        if [FEED, DERIVED_TABLE].contains(&table.name.as_str()) {
             continue;
         }
         table.copy(from, to)?;
@@ -187,6 +192,10 @@ fn replace_all(
     restored.forbidden_words = before.forbidden_words.max(restored.forbidden_words) + 1;
     diesel::update(counters::table.find("event_pruned"))
         .set(counters::value.eq(restored.event))
+        .execute(to)?;
+    // The index is made again.
+    diesel::update(counters::table.find(search::POSITION))
+        .set(counters::value.eq(0))
         .execute(to)?;
     // Nobody hears this one; it takes a running publisher, and by it the push daemons, to the new place.
     let mut pending = Vec::new();
@@ -236,6 +245,7 @@ fn finish(path: &Path) -> Result<BackupReport, StoreError> {
     let mut database = DatabaseUrl::Sqlite(path.to_owned()).connect_plainly()?;
     // Without the files that a write-ahead log would put beside it.
     database.batch("PRAGMA journal_mode = DELETE")?;
+    database.drop_derived()?;
     let found = database.integrity()?;
     if found != "ok" {
         return Err(StoreError::Backup(format!("the backup cannot be read back: {found}")));
@@ -280,6 +290,18 @@ impl Database {
 
     fn sqlite_tables(&mut self) -> Result<Vec<Table>, StoreError> {
         Ok(tables(self.sqlite()?)?)
+    }
+
+    /// Empties what is made of the rest, and gives its room back.
+    fn drop_derived(&mut self) -> Result<(), StoreError> {
+        let derived = self.sqlite_tables()?.into_iter().find(|it| it.name == DERIVED_TABLE);
+        if let Some(table) = derived
+            && table.has_rows(self)?
+        {
+            table.clear(self)?;
+            self.batch("VACUUM")?;
+        }
+        Ok(())
     }
 
     /// Copies the database as it is at this moment into an empty file.

@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod executor;
 mod forbidden_words;
+mod id_set;
 mod idempotency;
 mod mail_templates;
 mod mails;
@@ -28,6 +29,7 @@ mod prepared;
 mod probe;
 mod read_states;
 mod schema;
+mod search;
 mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -60,6 +62,8 @@ pub use vendors::{Vendor, VendorFields, VendorStatus};
 pub use webhooks::{Delivery, DeliveryState, NewDelivery, Webhook, WebhookStatus};
 
 pub(crate) use executor::{Reader, Writer};
+pub(crate) use id_set::{IdSet, epoch_of};
+pub(crate) use search::{SearchBatch, SearchTerm};
 
 /// A moment in UTC, to the millisecond, as both databases keep it.
 pub type Timestamp = chrono::NaiveDateTime;

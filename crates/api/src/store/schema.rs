@@ -228,6 +228,10 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    search_blocks (epoch, token) { epoch -> BigInt, token -> Text, ids -> Binary, }
+}
+
 diesel::joinable!(participants -> threads (thread_id));
 diesel::joinable!(read_states -> threads (thread_id));
 diesel::allow_tables_to_appear_in_same_query!(participants, read_states, threads);

@@ -255,6 +255,7 @@ impl Fresh {
                     "read_states",
                     "events",
                     "event_topics",
+                    "search_blocks",
                 ] {
                     connection
                         .batch_execute(&format!("ANALYZE TABLE {table} PERSISTENT FOR ALL"))?;

@@ -217,6 +217,33 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// Those of several threads that a filter takes, in no order.
+    pub(crate) fn threads_that_fit(
+        &mut self,
+        ids: &[Id],
+        filter: &ThreadFilter,
+    ) -> Result<Vec<Thread>, StoreError> {
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let mut query = threads::table
+                .filter(threads::id.eq_any(padded(ids)))
+                .select(Thread::as_select())
+                .into_boxed();
+            if let Some(below) = filter.below {
+                query = query.filter(threads::activity.lt(below));
+            }
+            match &filter.unread {
+                Some((reader, true)) => query = query.filter(is_unread_by!(reader)),
+                Some((reader, false)) => {
+                    query = query.filter(diesel::dsl::not(is_unread_by!(reader)));
+                }
+                None => {}
+            }
+            found.extend(filtered!(query, filter).load(self.database)?);
+        }
+        Ok(found)
+    }
+
     /// The open thread with this key.
     pub(crate) fn open_thread(&mut self, key: &str) -> Result<Option<Thread>, StoreError> {
         Ok(threads::table

@@ -104,6 +104,26 @@ shop = [\"0123456789abcdef0123456789abcdef\"]
     }
 }
 
+impl Stack {
+    /// An administrator's browser.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub fn staff(&self) -> Result<Http> {
+        let body = json!({"role": "admin", "name": "Staff", "root": true});
+        self.shop(None)?.call("PUT", "/v1/users/staff", &body)?;
+        self.person("staff")
+    }
+
+    /// The browser of somebody who is there.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub fn person(&self, id: &str) -> Result<Http> {
+        Http::connect(self.address, &token(&mut self.shop(None)?, id)?)
+    }
+}
+
 fn token(shop: &mut Http, user: &str) -> Result<String> {
     let answer: Value = shop.call("POST", &format!("/v1/users/{user}/tokens"), &json!({}))?;
     Ok(answer["token"].as_str().context("no token")?.to_owned())

@@ -1,0 +1,2 @@
+DROP TABLE search_blocks;
+DELETE FROM counters WHERE name = 'search';

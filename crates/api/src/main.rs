@@ -11,6 +11,7 @@ mod http;
 mod init;
 mod limits;
 mod metrics;
+mod moving;
 mod notify;
 mod outgoing;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::supervised;
 
-stories!(the_guide_for_backends_does_what_it_says);
+stories!(the_guide_for_backends_does_what_it_says, b12_the_guide_for_moving_in_does_what_it_says,);
 
 const SHOP_KEY: &str = "the-key-of-a-shop-that-reads-guides-0123456789";
 
@@ -89,6 +89,54 @@ async fn the_guide_for_backends_does_what_it_says(scene: &Scene) -> Result<()> {
         printed.push_str(&output);
     }
     the_button_works(&stack, &printed).await
+}
+
+/// The shop of the guide: one conversation about a mug, one that nobody has answered, and one that was deleted.
+const OLD_SHOP: &str = r#"
+INSERT INTO cscart_users (user_id, user_type, company_id, firstname) VALUES (7, 'C', 0, 'Anna'), (8, 'C', 0, 'Борис'), (9, 'V', 3, 'Mikkel');
+INSERT INTO cscart_companies VALUES (3, 'A', 'Kiln &amp; Clay');
+INSERT INTO cscart_vendor_communications (thread_id, status, user_id, company_id, object_id, object_type, created_at, last_updated) VALUES
+  (5, 'V', 7, 3, 1042, 'P', 1600000000, 1600000900), (6, 'N', 8, 3, 0, '', 1600001000, 1600001000), (8, 'D', 7, 3, 0, '', 1600002000, 1600002000);
+INSERT INTO cscart_vendor_communication_messages VALUES (1, 5, 7, 'C', 1600000000, 'Is it &quot;dishwasher-safe&quot;?'),
+  (2, 5, 9, 'V', 1600000100, 'Yes.'), (3, 6, 8, 'C', 1600001000, 'Когда?'), (4, 8, 7, 'C', 1600002000, 'deleted');"#;
+
+async fn b12_the_guide_for_moving_in_does_what_it_says(scene: &Scene) -> Result<()> {
+    let Some(old) = crate::moving_in::old_shop(scene, OLD_SHOP).await? else { return Ok(()) };
+    let stack = Stack::start(scene).await?;
+    let folder = stack.folder().to_owned();
+    let shell = Shell::new(&folder)?;
+    let api = chaffer_tests::target("chaffer-api")?;
+    shell.script("bin/runuser", "[[ $1 == -u && $3 == -- ]]; shift 3; exec \"$@\"")?;
+    let config = stack.config.display();
+    shell.script("bin/chaffer-api", &format!("exec {} --config {config} \"$@\"", api.display()))?;
+    let (server, name) = old.url.rsplit_once('/').context("no database")?;
+    let (login, place) =
+        server.trim_start_matches("mysql://").split_once('@').context("no host")?;
+    let (user, password) = login.split_once(':').context("no password")?;
+    let (host, port) = place.split_once(':').context("no port")?;
+    let client = "exec /usr/bin/mariadb --no-defaults --default-character-set=utf8mb4";
+    shell.script(
+        "bin/mariadb",
+        &format!("export MYSQL_PWD={password}; {client} -h{host} -P{port} -u{user} \"$@\""),
+    )?;
+    let places = BTreeMap::from([
+        ("http://127.0.0.1:8090", stack.api_url()),
+        ("127.0.0.1:3306", place.to_owned()),
+        ("shopdb", name.to_owned()),
+        // Users of a database server are everybody's.
+        ("chaffer_reader", format!("r_{name}")),
+        ("the-api-key", stack.key.clone()),
+        ("/var/backups", folder.display().to_string()),
+    ]);
+    for block in Block::read("moving-in.md")? {
+        let block = block.here(&places);
+        let place = || format!("moving-in.md:{}", block.line);
+        ensure!(block.language == "sh", "{}: blocks in {} are not run", place(), block.language);
+        let output = shell.run(&block.text).await.with_context(place)?;
+        // JSON has quotes behind backslashes.
+        block.check(&output.replace("\\\"", "\"")).with_context(place)?;
+    }
+    Ok(())
 }
 
 /// What the page's script lacks: a WebSocket in Node.js 20, its own functions, and a way to be told to write.

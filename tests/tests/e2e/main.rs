@@ -44,6 +44,8 @@ mod keys;
 mod limits;
 mod load;
 mod mail;
+mod moving_in;
+mod moving_out;
 mod observability;
 mod operations;
 mod people;

@@ -353,13 +353,18 @@ fn key_of(
         Some(peer) => (peer, &parties.customer),
         None => (subject_id, &parties.customer),
     };
-    let key = serde_json::json!([
-        subject_type.as_str(),
-        subject_id,
-        customer,
-        parties.vendor,
-        storefront
-    ]);
+    key_with_vendor(subject_type, subject_id, customer, parties.vendor.as_deref(), storefront)
+}
+
+/// The same of a conversation that is not between two users.
+pub(crate) fn key_with_vendor(
+    subject_type: SubjectType,
+    subject_id: &str,
+    customer: &str,
+    vendor: Option<&str>,
+    storefront: Option<&str>,
+) -> String {
+    let key = serde_json::json!([subject_type.as_str(), subject_id, customer, vendor, storefront]);
     hex::encode(Sha256::digest(key.to_string()))
 }
 

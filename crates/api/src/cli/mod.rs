@@ -7,6 +7,7 @@ mod doctor;
 mod key_file;
 mod keys;
 mod mail_in;
+mod moving;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -76,6 +77,11 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Move conversations in: the shop platform's own, from its database, or everything that `export` wrote. Can be run
+    /// again at any time: what is there stays, what is missing comes in.
+    Import(moving::Import),
+    /// Write everything as lines of JSON, as it is at one moment, while the daemons serve; `import --ndjson` reads them.
+    Export(moving::Export),
     /// Look at the whole installation, say what is wrong and how to mend it. Run it as the daemons' user; ends with 1
     /// when something does not work.
     Doctor {
@@ -142,6 +148,8 @@ pub async fn run(cli: Cli) -> Result<Option<(HandOver, TcpListener)>> {
         Command::Key { command } => keys::run(&flags, command).await?,
         Command::Backup { path } => backup::back_up(&database(&flags)?, &path)?,
         Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force)?,
+        Command::Import(arguments) => moving::import(&flags, arguments).await?,
+        Command::Export(arguments) => moving::export(&flags, &arguments)?,
         Command::Doctor { json } => doctor::run(&flags, json).await?,
         // Has a code of its own to end with: `receive_mail`.
         Command::MailIn { .. } => {}

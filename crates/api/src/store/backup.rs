@@ -46,7 +46,7 @@ pub struct BackupReport {
 }
 
 /// A message is "cannot ...: why"; the file's name is in it.
-fn failed(what: &str, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
+pub(super) fn failed(what: &str, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
     let text = format!("cannot {what} {}", path.display());
     move |error| StoreError::File(text.clone(), error)
 }
@@ -183,6 +183,17 @@ fn replace_all(
     }
     to.find_orphans()?;
     let mails_given_up = told.note(to, now)?;
+    let last_event = go_on(to, before, now)?;
+    Ok(BackupReport { rows, last_event, mails_given_up })
+}
+
+/// Has all numbers go on above those of both databases, in the transaction that has put the counters of the other one into
+/// `counters`: `before` are those that were there. Returns the number of the last event.
+pub(super) fn go_on(
+    to: &mut Database,
+    before: Counters,
+    now: Timestamp,
+) -> Result<EventId, StoreError> {
     let mut restored = Counters::lock(to)?;
     let backed_up = restored;
     restored.event = before.event.max(restored.event) + JUMP;
@@ -208,7 +219,7 @@ fn replace_all(
     });
     StoredEvent::insert_all(to, &pending)?;
     restored.save(to, &backed_up)?;
-    Ok(BackupReport { rows, last_event: restored.event, mails_given_up })
+    Ok(restored.event)
 }
 
 /// A backup that has this binary's tables: the file itself, or a copy that was brought up to date.
@@ -276,7 +287,7 @@ struct Finding {
 }
 
 impl Database {
-    fn batch(&mut self, sql: &str) -> QueryResult<()> {
+    pub(super) fn batch(&mut self, sql: &str) -> QueryResult<()> {
         self.batch_execute(sql)
     }
 
@@ -288,7 +299,7 @@ impl Database {
         }
     }
 
-    fn sqlite_tables(&mut self) -> Result<Vec<Table>, StoreError> {
+    pub(super) fn sqlite_tables(&mut self) -> Result<Vec<Table>, StoreError> {
         Ok(tables(self.sqlite()?)?)
     }
 

@@ -4,40 +4,45 @@
 use diesel::deserialize::{self, FromSql};
 use diesel::prelude::*;
 use diesel::row::NamedRow;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::StoreError;
 use super::connection::{Database, on_backend};
 
 /// Rows of one statement.
-const ROWS: usize = 500;
+pub(super) const ROWS: usize = 500;
 /// Bytes of one insert: far below what MariaDB takes in one packet (16 MiB, unless set).
-const BYTES: usize = 1 << 20;
+pub(super) const BYTES: usize = 1 << 20;
 
 /// One table, as the embedded database describes it; the other one has the same columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) name: String,
-    columns: Vec<Column>,
+    pub(super) columns: Vec<Column>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Column {
-    name: String,
-    kind: Kind,
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// A number that is 0 or 1.
+    pub(super) is_flag: bool,
+    pub(super) may_be_null: bool,
+    /// What an absent value is, as SQL has it.
+    pub(super) default: Option<String>,
     /// The place in the primary key, from 1.
     key: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Number,
     Time,
     Text,
 }
 
 /// A row as texts, whatever its columns are.
-struct Row(Vec<Option<String>>);
+pub(super) struct Row(pub(super) Vec<Option<String>>);
 
 impl<DB> QueryableByName<DB> for Row
 where
@@ -68,6 +73,10 @@ pub(super) fn tables(connection: &mut diesel::SqliteConnection) -> QueryResult<V
         kind: String,
         #[diesel(sql_type = BigInt)]
         key: i64,
+        #[diesel(sql_type = Bool)]
+        may_be_null: bool,
+        #[diesel(sql_type = Nullable<Text>)]
+        default: Option<String>,
     }
     let names: Vec<Named> = diesel::sql_query(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
@@ -78,7 +87,8 @@ pub(super) fn tables(connection: &mut diesel::SqliteConnection) -> QueryResult<V
         .into_iter()
         .map(|Named { name }| {
             let columns: Vec<Described> = diesel::sql_query(
-                "SELECT name, upper(type) AS kind, pk AS key FROM pragma_table_info(?)",
+                "SELECT name, upper(type) AS kind, pk AS key, \"notnull\" = 0 AS may_be_null, dflt_value AS \"default\" \
+                 FROM pragma_table_info(?)",
             )
             .bind::<Text, _>(&name)
             .load(connection)?;
@@ -88,6 +98,9 @@ pub(super) fn tables(connection: &mut diesel::SqliteConnection) -> QueryResult<V
                     "TEXT" => Kind::Text,
                     _ => Kind::Number,
                 },
+                is_flag: it.kind == "BOOLEAN",
+                may_be_null: it.may_be_null,
+                default: it.default,
                 name: it.name,
                 key: (it.key > 0).then_some(it.key),
             };
@@ -172,7 +185,11 @@ impl Table {
     }
 
     /// The next rows after one.
-    fn page(&self, database: &mut Database, after: Option<&Row>) -> Result<Vec<Row>, StoreError> {
+    pub(super) fn page(
+        &self,
+        database: &mut Database,
+        after: Option<&Row>,
+    ) -> Result<Vec<Row>, StoreError> {
         let is_sqlite = database.is_sqlite();
         let read = |(place, column): (usize, &Column)| {
             let name = &column.name;
@@ -226,7 +243,7 @@ impl Table {
         }))
     }
 
-    fn insert(&self, database: &mut Database, rows: &[Row]) -> Result<(), StoreError> {
+    pub(super) fn insert(&self, database: &mut Database, rows: &[Row]) -> Result<(), StoreError> {
         let names: Vec<String> = self.columns.iter().map(Column::quoted).collect();
         let one = format!("({})", vec!["?"; names.len()].join(", "));
         let all = vec![one; rows.len()].join(", ");

@@ -27,6 +27,14 @@ pub enum StoreError {
     /// A backup cannot be made or restored.
     #[error("{0}")]
     Backup(String),
+    /// The shop's own database cannot be read.
+    #[cfg(feature = "mysql")]
+    #[error("{0}")]
+    Platform(String),
+    /// A line of an export cannot be written or read.
+    #[cfg(feature = "sqlite")]
+    #[error("{0}")]
+    Line(String),
     /// A file beside the database cannot be used.
     #[error("{0}: {1}")]
     File(String, std::io::Error),

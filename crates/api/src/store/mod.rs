@@ -24,7 +24,13 @@ mod mails;
 mod messages;
 mod metrics;
 mod migrations;
+#[cfg(feature = "mysql")]
+mod moving;
+#[cfg(feature = "sqlite")]
+mod ndjson;
 mod participants;
+#[cfg(feature = "mysql")]
+mod platform;
 mod prepared;
 mod probe;
 mod read_states;
@@ -54,7 +60,11 @@ pub use idempotency::FirstAnswer;
 pub use mail_templates::{Audience, MailTemplate};
 pub use mails::{Mail, MailChoice, MailFilter, MailKind, MailState, NewMail};
 pub use messages::{Message, MessageOriginal, MessageVersion, NewMessage, SystemEntry};
+#[cfg(feature = "sqlite")]
+pub use ndjson::LineReport;
 pub use participants::{Participant, ParticipantKind, Side};
+#[cfg(feature = "mysql")]
+pub use platform::{Platform, PlatformMessage, PlatformThread, PlatformUser};
 pub use read_states::{Badge, ReadState};
 pub use threads::{SubjectType, Thread, ThreadFilter, ThreadScope, ThreadStatus};
 pub use users::{Role, User, UserFields};
@@ -63,6 +73,8 @@ pub use webhooks::{Delivery, DeliveryState, NewDelivery, Webhook, WebhookStatus}
 
 pub(crate) use executor::{Reader, Writer};
 pub(crate) use id_set::{IdSet, epoch_of};
+#[cfg(feature = "mysql")]
+pub(crate) use moving::MovedRows;
 pub(crate) use search::{SearchBatch, SearchTerm};
 
 /// A moment in UTC, to the millisecond, as both databases keep it.

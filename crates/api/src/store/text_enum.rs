@@ -17,6 +17,10 @@ macro_rules! text_enum {
         }
 
         impl $name {
+            /// All texts.
+            #[allow(dead_code, reason = "not of every enum are files read")]
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
+
             /// The text that is stored and shown.
             #[must_use]
             pub fn as_str(self) -> &'static str {

@@ -24,6 +24,7 @@ const REASON: &str = "restored from a backup: it may have been sent since; retry
 const ROWS: usize = 500;
 
 /// What the database that is replaced knows of what waits in the backup.
+#[derive(Default)]
 pub(super) struct Told {
     mails: Vec<Mail>,
     deliveries: Vec<Delivery>,

@@ -1,0 +1,50 @@
+//! Texts that were stored under the wrong name of their encoding. An old shop writes UTF-8 over a connection that it calls
+//! latin1, so each byte becomes a character of its own: `Ð¡` for `С`. The pages of the shop undo it by the same mistake.
+
+use std::borrow::Cow;
+
+use encoding_rs::WINDOWS_1252;
+
+/// The text as it was meant: where all of it is bytes of Windows-1252 (which MySQL calls latin1) that are UTF-8 when put
+/// together, it is that; tells whether it was. What somebody wrote on purpose practically never is.
+pub(crate) fn repair(text: &str) -> (Cow<'_, str>, bool) {
+    if text.is_ascii() {
+        return (Cow::Borrowed(text), false);
+    }
+    let (bytes, _, unmappable) = WINDOWS_1252.encode(text);
+    if unmappable {
+        return (Cow::Borrowed(text), false);
+    }
+    match String::from_utf8(bytes.into_owned()) {
+        Ok(meant) => (Cow::Owned(meant), true),
+        Err(_) => (Cow::Borrowed(text), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_stored_twice_is_repaired() {
+        for (stored, meant) in [("Ð¡ÐºÐ¾Ð»ÑŒÐºÐ¾?", "Сколько?"), ("GrÃ¼ÃŸe", "Grüße")]
+        {
+            assert_eq!(repair(stored), (meant.into(), true));
+        }
+        for text in ["plain", "Сколько?", "Grüße", "naïve café", "10 € — “ok”", "日本", ""]
+        {
+            assert_eq!(repair(text), (text.into(), false));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_the_mistake(text in "[а-яА-Яéüß€ a-z日本🫖]{0,40}") {
+            // What MySQL makes of it: byte by byte, as latin1.
+            let (stored, _) = WINDOWS_1252.decode_without_bom_handling(text.as_bytes());
+            prop_assert_eq!(repair(&stored).0, text.as_str());
+        }
+    }
+}

@@ -22,6 +22,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt;
 
+use crate::chat::attachments;
+use crate::files::{self, Files};
 use crate::http::{self, State};
 use crate::limits::Limits;
 use crate::metrics::Calls;
@@ -142,6 +144,15 @@ impl Api {
                 stop.clone(),
             )),
         ];
+        let files = Arc::new(Files::open(&config.files)?);
+        tasks.push(tokio::spawn(files::sweep::run(
+            store.clone(),
+            Arc::clone(&files),
+            stop.clone(),
+        )));
+        if !config.mail.public_url.is_empty() {
+            attachments::set_public_url(&config.mail.public_url);
+        }
         let mail = MailSettings::read(&config)?.map(Arc::new);
         if let Some(settings) = &mail {
             settings.warnings(&config).iter().for_each(|text| tracing::warn!("{text}"));
@@ -166,6 +177,7 @@ impl Api {
             calls: Calls::default(),
             limits: Limits::new(&config.limits),
             outgoing,
+            files,
             webhooks: webhooks_handle,
             side_door,
             mail,

@@ -32,6 +32,8 @@ pub fn write_config(directory: &Path, told: &Loaded) -> Result<PathBuf> {
     };
     let database = format!("sqlite://{}", directory.join("chaffer.db").display());
     put(&mut settings, "database.url", database.into());
+    let files = directory.join("files").display().to_string();
+    put(&mut settings, "files.folder", files.into());
     put(&mut settings, "keys.token", vec![format!("k1:{}", secret())].into());
     put(&mut settings, "keys.link", vec![secret()].into());
     put(&mut settings, "keys.shop", vec![secret()].into());

@@ -30,6 +30,8 @@ pub struct Config {
     pub push: Push,
     /// How often somebody may call the API.
     pub limits: Limits,
+    /// Attached files.
+    pub files: Files,
     /// Calls to addresses that somebody gave.
     pub outgoing: Outgoing,
     /// Telling the shop's own programs.
@@ -110,6 +112,19 @@ pub struct Limits {
     pub calls_per_minute_per_address: u32,
     pub calls_per_minute_of_the_shop: u32,
     pub messages_per_minute_per_thread: u32,
+}
+
+/// Settings of attached files.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each one is described in SETTINGS, where users read it, too")]
+pub struct Files {
+    pub folder: String,
+    pub s3_endpoint: String,
+    pub s3_region: String,
+    pub s3_bucket: String,
+    pub s3_access_key: String,
+    pub s3_secret_key: String,
 }
 
 /// Settings of calls to addresses that somebody gave, such as webhooks.
@@ -267,6 +282,26 @@ impl Default for Limits {
             // Faster than anybody types; what was written without a network arrives at once.
             messages_per_minute_per_thread: 120,
         }
+    }
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self {
+            folder: "data/files".into(),
+            s3_endpoint: String::new(),
+            s3_region: "us-east-1".into(),
+            s3_bucket: String::new(),
+            s3_access_key: String::new(),
+            s3_secret_key: String::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { folder, s3_endpoint, s3_bucket, .. } = self;
+        write!(f, "Files {{ folder: {folder:?}, s3: {s3_endpoint:?} {s3_bucket:?}, .. }}")
     }
 }
 

@@ -206,7 +206,8 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
             document.validate(&created, &event["data"])?;
         }
     }
-    for query in ["?q=blue", "?q=hello&limit=1&status=open", "?q=%22is+it%22&subject_type=product"] {
+    for query in ["?q=blue", "?q=hello&limit=1&status=open", "?q=%22is+it%22&subject_type=product"]
+    {
         for person in [buyer, seller] {
             let found = person.get(&format!("/v1/search{query}")).await?;
             let found = document.check("get /v1/search", 200, found)?;

@@ -24,6 +24,7 @@ macro_rules! stories {
 }
 
 mod apache;
+mod attachments;
 mod backup;
 mod callers;
 mod cast;

@@ -28,6 +28,8 @@ const TABLE: &[(&str, [u16; 11])] = &[
     ("get /healthz",                                                    [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("get /metrics",                                                    [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("get /readyz",                                                     [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("post /v1/attachments",                                            [401, 201, 201, 201, 201, 403, 201, 201, 201, 422, 201]),
+    ("get /v1/attachments/{id}/{part}",                                 [404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404]),
     ("get /v1/audit-log",                                               [401, 403, 403, 403, 403, 403, 403, 200, 403, 200, 403]),
     ("get /v1/events",                                                  [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
     ("get /v1/forbidden-words",                                         [401, 403, 403, 403, 403, 403, 200, 200, 403, 200, 403]),
@@ -167,6 +169,9 @@ async fn ask(cast: &Cast, caller: &Caller, number: usize, call: &str) -> Result<
         Value::String(text) if path.contains("import") => {
             request = request.header("Content-Type", "text/csv").body(text);
         }
+        Value::String(text) if path == "/v1/attachments" => {
+            request = request.header("Content-Type", "multipart/form-data; boundary=X").body(text);
+        }
         Value::String(text) => {
             request = request.header("Content-Type", "message/rfc822").body(text);
         }
@@ -193,6 +198,15 @@ async fn filled(cast: &Cast, unique: &str, method: &str, path: &str) -> Result<(
             format!("{path}?recipient=reply@shop.example&sender=a@b.example"),
             json!("A: b\r\n\r\nc"),
         ),
+        ("post", "/v1/attachments") => (
+            path.into(),
+            json!(
+                "--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nHi\r\n--X--\r\n"
+            ),
+        ),
+        ("get", "/v1/attachments/{id}/{part}") => {
+            ("/v1/attachments/1/file?expires=1&signature=00".into(), Value::Null)
+        }
         ("post", "/v1/mails/{id}/retry") => (with("1".into()), json!({})),
         (_, path) if path.contains("{audience}/{kind}/{language}") => {
             let letter = json!({"subject": "S", "text": "T {{ thread.url }}", "html": "<p>H</p>"});

@@ -63,6 +63,8 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
             Rule::Backend
         }
         ("get", "/v1/settings/public") => Rule::Public,
+        // One's own files; the addresses of others' are signed, and a guessed one is nobody's.
+        ("post", "/v1/attachments") | ("get", "/v1/attachments/{id}/{part}") => Rule::Public,
         ("post", "/v1/threads") => Rule::Own,
         ("get", "/v1/threads" | "/v1/search") => Rule::Same,
         ("get", "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,

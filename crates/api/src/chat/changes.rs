@@ -12,15 +12,13 @@ use super::screening::{self, WordList};
 use super::validate::Problems;
 use super::views::MessageView;
 use super::{
-    Caller, ChatError, Context, Credentials, Refusal, addressing, messages, search, unread,
+    Caller, ChatError, Context, Credentials, Refusal, addressing, messages, search, settings,
+    unread,
 };
 use crate::store::{
     Cause, Id, Message, MessageVersion, NewEvent, ParticipantKind, Reader, Role, ThreadStatus,
     User, Writer,
 };
-
-/// How long an author may change or take back a message, in seconds.
-const EDIT_SECONDS: i64 = 900;
 
 /// What a message is to say instead.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -103,8 +101,13 @@ fn is_author(user: &User, message: &Message) -> bool {
         && message.system_entry.is_none()
 }
 
-fn require_in_time(context: &Context, message: &Message) -> Result<(), ChatError> {
-    let until = message.created_at.and_utc() + TimeDelta::seconds(EDIT_SECONDS);
+fn require_in_time(
+    reader: &mut Reader<'_>,
+    context: &Context,
+    message: &Message,
+) -> Result<(), ChatError> {
+    let time = TimeDelta::seconds(settings::read(reader)?.edit_seconds);
+    let until = message.created_at.and_utc() + time;
     if context.now < until { Ok(()) } else { Err(Refusal::EditWindowOver.into()) }
 }
 
@@ -124,7 +127,7 @@ pub(crate) fn edit(
     let author = caller.person()?;
     let (before, Seen { thread, participants, seat }) = see(writer, author, message)?;
     let mut problems = Problems::default();
-    problems.text("/text", &change.text);
+    messages::check_text(&mut problems, "", &change.text, before.attachment_count > 0);
     problems.finish()?;
     if !is_author(author, &before) {
         return Err(Refusal::NotAllowed.into());
@@ -132,7 +135,7 @@ pub(crate) fn edit(
     if before.deleted_at.is_some() {
         return Err(Refusal::MessageDeleted.into());
     }
-    require_in_time(context, &before)?;
+    require_in_time(writer, context, &before)?;
     if thread.status == ThreadStatus::Closed {
         return Err(Refusal::ThreadClosed.into());
     }
@@ -195,7 +198,7 @@ pub(crate) fn delete(
         return Ok(());
     }
     if !rights::manages_messages(user) {
-        require_in_time(context, &message)?;
+        require_in_time(writer, context, &message)?;
     }
     if !is_own {
         let target = format!("message:{}", message.id);
@@ -212,6 +215,9 @@ pub(crate) fn delete(
     });
     unread::lower(writer, context, &thread, &participants, &message)?;
     search::follow(writer, &message, None)?;
+    if message.attachment_count > 0 {
+        writer.remove_attachments_of(message.id, context.timestamp())?;
+    }
     Ok(writer.delete_message(message.id, context.timestamp())?)
 }
 

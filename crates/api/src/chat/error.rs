@@ -162,6 +162,16 @@ refusals! {
     MessageNotFound, NotFound, "message_not_found", "There is no such message.";
     MessageDeleted, Gone, "message_deleted", "This message was taken back.";
     EditWindowOver, Forbidden, "edit_window_over", "This message is too old to be changed or taken back; write another one.";
+    AttachmentNotFound, NotFound, "attachment_not_found", "There is no such file, or its address is not one of ours.";
+    AddressExpired, Gone, "address_expired", "This address has expired; read the message again for another one.";
+    AttachmentsOff, Forbidden, "attachments_off", "Nothing can be attached here: the setting attachment_types is none.";
+    TooManyUploads, Conflict, "too_many_uploads", "50 uploads wait to be sent already; send some of them, or wait a day.";
+    FileEmpty, Unprocessable, "file_empty", "This file is empty.";
+    FileTypeNotAllowed, Unprocessable, "file_type_not_allowed", "Files of this type cannot be attached. Pictures can (JPEG, PNG, WebP, GIF), and, where the shop allows it, PDF, plain text, DOCX, XLSX, PPTX, ODT and ODS.";
+    FileTypeMismatch, Unprocessable, "file_type_mismatch", "This file is not what the end of its name says; give it its right name and send it again.";
+    FileAmbiguous, Unprocessable, "file_ambiguous", "This file is several things at once, or holds a script; save it anew as one thing.";
+    FileUnreadable, Unprocessable, "file_unreadable", "This picture is damaged and cannot be read.";
+    ImageTooLarge, Unprocessable, "image_too_large", "This picture has too many pixels: 40 million at most, of all frames of an animation 100 million. Make it smaller and send it again.";
     OriginalNotFound, NotFound, "original_not_found", "No original of such a message is kept: it was not masked, or the setting keep_originals was off.";
     CursorExpired, Gone, "cursor_expired", "Events from so long ago are no longer kept: load the threads anew and go on from a call without `after`.";
 }

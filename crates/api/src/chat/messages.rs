@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use super::attachments::{self, MAX_IDS};
 use super::rights::{self, Seen};
 use super::screening::{self, WordList};
 use super::validate::Problems;
@@ -27,12 +28,13 @@ use crate::store::{
     })
 )]
 pub struct MessageDraft {
-    /// The text, at most 10,000 characters.
-    #[schema(example = "Is it dishwasher-safe?", max_length = 10_000, min_length = 1)]
-    pub text: String,
-    /// What is attached.
+    /// The text, at most 10,000 characters; may be empty where something is attached.
     #[serde(default)]
-    #[schema(value_type = Vec<i64>)]
+    #[schema(example = "Is it dishwasher-safe?", max_length = 10_000)]
+    pub text: String,
+    /// What is attached: files that were uploaded before (`POST /v1/attachments`), each sent once.
+    #[serde(default)]
+    #[schema(value_type = Vec<i64>, max_items = 50)]
     pub attachment_ids: Vec<Id>,
     /// The message of the same thread that this one answers.
     #[schema(value_type = Option<i64>)]
@@ -94,13 +96,21 @@ impl std::str::FromStr for HistoryCursor {
     }
 }
 
+/// Checks the text of a message, which may be missing where something is attached.
+pub(crate) fn check_text(problems: &mut Problems, at: &str, text: &str, has_files: bool) {
+    if !(has_files && text.is_empty()) {
+        problems.text(&format!("{at}/text"), text);
+    }
+}
+
 impl MessageDraft {
     /// Checks the fields; `at` is the pointer of the message inside the body.
     pub(crate) fn check(&self, problems: &mut Problems, at: &str) {
-        problems.text(&format!("{at}/text"), &self.text);
+        check_text(problems, at, &self.text, !self.attachment_ids.is_empty());
         problems.client_id(&format!("{at}/client_id"), self.client_id.as_deref());
-        if !self.attachment_ids.is_empty() {
-            problems.add(&format!("{at}/attachment_ids"), "there is no such attachment");
+        if self.attachment_ids.len() > MAX_IDS {
+            let pointer = format!("{at}/attachment_ids");
+            problems.add(&pointer, format!("must not be more than {MAX_IDS}"));
         }
     }
 
@@ -180,7 +190,8 @@ pub(crate) fn append(
             problems.finish()?;
         }
     }
-    let screened = screening::screen(writer, list, &draft.text)?;
+    let mut screened = screening::screen(writer, list, &draft.text)?;
+    let files = attachments::to_send(writer, list, author, &draft.attachment_ids, &mut screened)?;
     if seat.participant.is_none() {
         participants.push(join(writer, context, author, &thread)?);
     }
@@ -195,8 +206,12 @@ pub(crate) fn append(
         request_hash: draft.client_id.is_some().then_some(request_hash),
         client_id: draft.client_id.clone(),
         system_entry: None,
+        attachment_count: i16::try_from(files.len()).unwrap_or(i16::MAX),
         created_at: context.timestamp(),
     })?;
+    for file in &files {
+        writer.attach(file.id, message.id, &file.name)?;
+    }
     let topics = addressing::of_thread(writer, &thread, &participants)?;
     let activity = writer.emit(NewEvent {
         name: name::MESSAGE_CREATED,
@@ -309,9 +324,9 @@ pub(crate) fn view(
     message: &Message,
     side: Side,
 ) -> Result<MessageView, StoreError> {
-    let directory = match message.reply_to {
-        None => Directory::of_author(author),
-        Some(_) => Directory::of(reader, std::slice::from_ref(message), &[])?,
+    let directory = match (message.reply_to, message.attachment_count) {
+        (None, 0) => Directory::of_author(author),
+        _ => Directory::of(reader, std::slice::from_ref(message), &[])?,
     };
     Ok(with_flag(directory.message(message), message, side))
 }

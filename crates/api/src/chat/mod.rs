@@ -10,6 +10,7 @@ pub(crate) mod rights;
 mod validate;
 
 pub mod api_keys;
+pub mod attachments;
 pub mod audit;
 pub mod changes;
 pub mod events;

@@ -27,6 +27,11 @@ const BUTTON_TYPES: &[&str] = &["icon", "icon_and_text", "text"];
 /// Colours that the shop's own styles name.
 const BUTTON_COLOURS: &[&str] = &["primary", "secondary", "tertiary", "text"];
 
+/// What may be attached.
+pub(crate) const NO_ATTACHMENTS: &str = "none";
+pub(crate) const IMAGES: &str = "images";
+const ATTACHMENT_TYPES: &[&str] = &[NO_ATTACHMENTS, IMAGES, "images_and_documents"];
+
 /// Texts by language.
 pub(crate) type Labels = BTreeMap<String, String>;
 
@@ -104,6 +109,14 @@ settings! {
     Public shop_name: String = String::new(), Kind::Line(100);
     /// The language of mails and buttons for people of whom none is known, or none that there is a text in.
     Public language: String = "en".to_owned(), Kind::Language;
+    /// For how many seconds authors may change or take back a message; 0: never (B2).
+    Public edit_seconds: i64 = 900, Kind::Number { min: 0, max: 31_536_000 };
+    /// What may be attached to messages.
+    Public attachment_types: String = "images_and_documents".to_owned(), Kind::Choice(ATTACHMENT_TYPES);
+    /// How large an attached file may be, in MiB.
+    Public attachment_max_megabytes: i64 = 20, Kind::Number { min: 1, max: 100 };
+    /// How many files one message may have.
+    Public attachments_per_message: i64 = 10, Kind::Number { min: 1, max: 50 };
     /// For how many seconds messages are gathered for one mail; 0 sends at once (B11).
     Staff mail_gather_seconds: i64 = 120, Kind::Number { min: 0, max: 86_400 };
     /// How many hours lie between the mails of people who chose the digest.

@@ -196,6 +196,7 @@ fn set_status(
         client_id: None,
         request_hash: None,
         system_entry: Some(entry),
+        attachment_count: 0,
         created_at: context.timestamp(),
     })?;
     let topics = addressing::of_thread(writer, thread, participants)?;

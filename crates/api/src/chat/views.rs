@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::attachments::{self, AttachmentView};
 use crate::store::{
-    Id, Message, Participant, ParticipantKind, Reader, Role, Side, StoreError, SubjectType,
-    SystemEntry, Thread, ThreadStatus, Timestamp, User, Vendor, VendorStatus,
+    Attachment, Id, Message, Participant, ParticipantKind, Reader, Role, Side, StoreError,
+    SubjectType, SystemEntry, Thread, ThreadStatus, Timestamp, User, Vendor, VendorStatus,
 };
 
 /// A person as others see it: no address, no phone number.
@@ -98,8 +99,7 @@ pub struct MessageView {
     #[schema(nullable = false)]
     pub flagged: Option<bool>,
     /// What is attached.
-    #[schema(value_type = Vec<Object>)]
-    pub attachments: Vec<serde_json::Value>,
+    pub attachments: Vec<AttachmentView>,
     /// The message it answers.
     #[schema(value_type = Option<i64>, required = true)]
     pub reply_to: Option<Id>,
@@ -344,6 +344,8 @@ pub(crate) struct Directory {
     vendors: HashMap<String, Vendor>,
     /// What messages answer.
     quoted: HashMap<Id, Message>,
+    /// What is attached to messages.
+    attachments: Vec<Attachment>,
 }
 
 /// How much of a message a quote shows, in characters.
@@ -357,6 +359,8 @@ impl Directory {
         participants: &[Participant],
     ) -> Result<Self, StoreError> {
         let quoted = quoted(reader, messages)?;
+        let has_files = |it: &&Message| it.attachment_count > 0 && it.deleted_at.is_none();
+        let with_files: Vec<Id> = messages.iter().filter(has_files).map(|it| it.id).collect();
         let written = messages.iter().chain(quoted.values());
         let authors = written.map(|it| (it.author_kind, it.author_id.as_str()));
         let members = participants.iter().map(|it| (it.kind, it.participant_id.as_str()));
@@ -370,6 +374,7 @@ impl Directory {
             users: users.into_iter().map(|user| (user.id.clone(), user)).collect(),
             vendors: vendors.into_iter().map(|vendor| (vendor.id.clone(), vendor)).collect(),
             quoted,
+            attachments: reader.attachments_of(&with_files)?,
         })
     }
 
@@ -408,7 +413,7 @@ impl Directory {
             author: self.person(&message.author_id),
             text: shown_text(message).to_owned(),
             flagged: None,
-            attachments: Vec::new(),
+            attachments: self.attachments(message),
             reply_to: message.reply_to,
             quote: message.reply_to.and_then(|id| self.quoted.get(&id)).map(|it| self.quote(it)),
             client_id: message.client_id.clone(),
@@ -418,6 +423,12 @@ impl Directory {
             read_at: utc(message.read_at),
             system: message.system_entry,
         }
+    }
+
+    fn attachments(&self, message: &Message) -> Vec<AttachmentView> {
+        let of_message = self.attachments.iter().filter(|it| it.message_id == Some(message.id));
+        // Good from when it is read; the one clock here, since events are read by nobody in particular.
+        of_message.map(|it| attachments::view(it, chaffer_shared::time::now())).collect()
     }
 
     fn quote(&self, message: &Message) -> QuoteView {

@@ -4,6 +4,7 @@
 mod daemons;
 mod database;
 mod disk;
+mod files;
 mod settings;
 mod websocket;
 
@@ -79,6 +80,7 @@ pub async fn examine(flags: &Flags) -> Report {
     let config = &loaded.config;
     database::check(config, &mut report);
     disk::check(config, &mut report);
+    files::check(config, &mut report);
     match client() {
         Ok(client) => {
             daemons::check(config, &client, &mut report).await;

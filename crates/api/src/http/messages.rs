@@ -153,5 +153,6 @@ pub(super) async fn delete_message(
     let id = message_id(&id)?;
     let context = context(&request);
     state.store.write(move |writer| changes::delete(writer, &sender.0, &context, id)).await?;
+    state.files.sweep();
     Ok(HttpResponse::NoContent().finish())
 }

@@ -2,6 +2,7 @@
 
 pub mod error;
 
+mod attachments;
 mod demo;
 mod events;
 mod extract;
@@ -34,6 +35,7 @@ use chaffer_shared::token::TokenKeys;
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::files::Files;
 use crate::limits::Limits;
 use crate::metrics::Calls;
 use crate::notify::addresses::MailKeys;
@@ -73,6 +75,8 @@ pub struct State {
     pub side_door: SideDoor,
     /// Goes to addresses that somebody gave us.
     pub outgoing: Outgoing,
+    /// The bytes of attachments.
+    pub files: Arc<Files>,
     /// Wakes what delivers webhooks.
     pub webhooks: WebhooksHandle,
     /// The settings of the mails, when any are sent.
@@ -106,6 +110,8 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(messages::edit_message)
         .service(messages::delete_message)
         .service(moderation::get_history)
+        .service(attachments::upload_attachment)
+        .service(attachments::get_attachment)
         .service(moderation::get_original)
         // Before `{id}`, which would take their names for numbers.
         .service(forbidden_words::check_text)

@@ -354,6 +354,7 @@ impl Moving {
                 deleted_at: None,
                 read_at,
                 system_entry: None,
+                attachment_count: 0,
             });
         }
         (written, first_new)

@@ -284,7 +284,13 @@ fn is_text(message: &Message) -> bool {
 }
 
 fn message_data(author: String, message: &Message) -> MessageData {
-    MessageData { author, text: message.text.clone(), time: time(message.created_at) }
+    let mut text = message.text.clone();
+    if message.attachment_count > 0 {
+        let space = if text.is_empty() { "" } else { " " };
+        text.push_str(space);
+        text.push('📎');
+    }
+    MessageData { author, text, time: time(message.created_at) }
 }
 
 fn time(at: Timestamp) -> String {

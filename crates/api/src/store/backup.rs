@@ -199,6 +199,7 @@ pub(super) fn go_on(
     restored.event = before.event.max(restored.event) + JUMP;
     restored.message = before.message.max(restored.message);
     restored.thread = before.thread.max(restored.thread);
+    restored.attachment = before.attachment.max(restored.attachment);
     // A list that a node has compiled already must not pass for the restored one.
     restored.forbidden_words = before.forbidden_words.max(restored.forbidden_words) + 1;
     diesel::update(counters::table.find("event_pruned"))

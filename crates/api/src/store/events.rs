@@ -66,6 +66,7 @@ pub(super) struct Counters {
     pub(super) thread: Id,
     /// Of the last entry of the audit log.
     pub(super) audit: Id,
+    pub(super) attachment: Id,
     /// The version of the list of forbidden words.
     pub(super) forbidden_words: i64,
 }
@@ -106,6 +107,7 @@ impl Counters {
             message: value("message")?,
             thread: value("thread")?,
             audit: value("audit")?,
+            attachment: value("attachment")?,
             forbidden_words: value("forbidden_words")?,
         })
     }
@@ -124,6 +126,7 @@ impl Counters {
         }
         for (name, value, before) in [
             ("audit", self.audit, before.audit),
+            ("attachment", self.attachment, before.attachment),
             ("forbidden_words", self.forbidden_words, before.forbidden_words),
         ] {
             if value != before {

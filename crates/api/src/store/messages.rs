@@ -51,6 +51,8 @@ pub struct Message {
     pub read_at: Option<Timestamp>,
     /// What it says, if nobody wrote it; its text is empty then, and it is never unread.
     pub system_entry: Option<SystemEntry>,
+    /// How many attachments it has.
+    pub attachment_count: i16,
 }
 
 /// A message to be stored.
@@ -66,6 +68,7 @@ pub struct NewMessage {
     pub client_id: Option<String>,
     pub request_hash: Option<String>,
     pub system_entry: Option<SystemEntry>,
+    pub attachment_count: i16,
     pub created_at: Timestamp,
 }
 
@@ -248,6 +251,7 @@ impl Writer<'_> {
             deleted_at: None,
             read_at: None,
             system_entry: new.system_entry,
+            attachment_count: new.attachment_count,
         };
         diesel::insert_into(messages::table).values(&message).execute(self.database)?;
         Ok(message)

@@ -6,6 +6,7 @@
 //! the same commit and told to those who [`Store::subscribe`].
 
 mod api_keys;
+mod attachments;
 mod audit_log;
 #[cfg(feature = "sqlite")]
 mod backup;
@@ -48,6 +49,7 @@ mod vendors;
 mod webhooks;
 
 pub use api_keys::ApiKey;
+pub use attachments::{Attachment, NewAttachment};
 pub use audit_log::{AuditEntry, AuditFilter, NewAuditEntry};
 #[cfg(feature = "sqlite")]
 pub use backup::BackupReport;

@@ -97,6 +97,7 @@ diesel::table! {
         deleted_at -> Nullable<Timestamp>,
         read_at -> Nullable<Timestamp>,
         system_entry -> Nullable<Text>,
+        attachment_count -> SmallInt,
     }
 }
 
@@ -193,6 +194,24 @@ diesel::table! {
         message_id -> BigInt,
         text -> Text,
         created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    attachments (id) {
+        id -> BigInt,
+        owner_id -> Text,
+        message_id -> Nullable<BigInt>,
+        name -> Text,
+        size -> BigInt,
+        mime_type -> Text,
+        width -> Nullable<Integer>,
+        height -> Nullable<Integer>,
+        file -> Text,
+        thumbnail -> Nullable<Text>,
+        secret -> Text,
+        created_at -> Timestamp,
+        removed_at -> Nullable<Timestamp>,
     }
 }
 

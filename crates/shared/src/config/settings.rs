@@ -104,6 +104,24 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Number,
         "Requests that may wait for the database before others get 503",
     ),
+    setting(
+        "files.folder",
+        Kind::Text,
+        "Folder for attached files, and for uploads until they are in the bucket",
+    ),
+    setting(
+        "files.s3_endpoint",
+        Kind::Text,
+        "URL of a storage that speaks S3, e.g. https://s3.eu-central-1.amazonaws.com",
+    ),
+    setting("files.s3_region", Kind::Text, "Region of the storage"),
+    setting(
+        "files.s3_bucket",
+        Kind::Text,
+        "Bucket for attached files, which must be there; without one they are kept in the folder",
+    ),
+    setting("files.s3_access_key", Kind::Text, "Access key of the storage"),
+    secret("files.s3_secret_key", Kind::Text, "Secret key of the storage"),
     setting("push.websocket_listen", Kind::Text, "Address and port of the WebSocket server"),
     setting("push.pusher_listen", Kind::Text, "Address and port of the pusher port (ZeroMQ PULL)"),
     setting(

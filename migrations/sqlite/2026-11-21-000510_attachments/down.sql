@@ -1,0 +1,3 @@
+DROP TABLE attachments;
+ALTER TABLE messages DROP COLUMN attachment_count;
+DELETE FROM counters WHERE name = 'attachment';

@@ -10,23 +10,16 @@ readonly releases=/usr/local/lib/chaffer
 readonly bin=/usr/local/bin
 readonly etc=/etc/chaffer
 readonly config=$etc/chaffer.toml
+readonly local_config=$etc/chaffer.local.toml
 readonly data=/var/lib/chaffer
 readonly backups=$data/backups
 readonly logs=/var/log/chaffer
 readonly account=chaffer
-readonly supervisor_file=/etc/supervisor/conf.d/chaffer.conf
-readonly units=/etc/systemd/system
-readonly nginx_http=/etc/nginx/conf.d/chaffer.conf
-readonly nginx_locations=/etc/nginx/snippets/chaffer-locations.conf
-readonly include='include snippets/chaffer-locations.conf;'
-readonly mark="# added by Chaffer's install.sh"
 # How many earlier releases and backups are kept.
 readonly kept=3
-# How long a program may take until it is ready, in seconds: its migrations come first.
-readonly patience=120
 
 binaries='' site='' nginx_site='' database_file='' manager='' uninstall='' purge=''
-release='' previous='' scratch=''
+release='' previous='' backup='' scratch=''
 
 usage() {
   cat <<'TEXT'
@@ -118,6 +111,11 @@ need_packages() {
     || die "cannot install ${missing[*]}"
 }
 
+# shellcheck source=deploy/install/services.sh
+source "$here/install/services.sh"
+# shellcheck source=deploy/install/nginx.sh
+source "$here/install/nginx.sh"
+
 # ---- the programs
 
 build() {
@@ -203,348 +201,121 @@ make_account() {
 
 as_account() { setpriv --reuid="$account" --regid="$account" --init-groups -- env -C "$data" "$@"; }
 
+# The API's program with the configuration; while there is none, with what the environment says.
+api() {
+  local files=()
+  if [[ -e $config ]]; then
+    files=(--config "$config")
+  elif [[ -e $local_config ]]; then
+    files=(--config-override "$local_config")
+  fi
+  as_account "$release/chaffer-api" "${files[@]}" "$@"
+}
+
+# The settings in force, as the programs read them.
+read_settings() {
+  api config show --json >"$scratch/settings" \
+    || die 'mend the configuration first; nothing has been changed'
+}
+
+# setting KEY: its value, which is a text.
+setting() {
+  local value
+  value=$(sed -n "/^    \"key\": \"$1\",\$/{n;s/^    \"value\": \"\(.*\)\",\$/\1/p}" "$scratch/settings")
+  printf '%b' "$value"
+}
+
+is_default() { grep -F -A 3 "\"key\": \"$1\"," "$scratch/settings" | grep -F '"is_default": true' >/dev/null; }
+
+# The file of an SQLite database; nothing for a server's.
+sqlite_file() {
+  local url
+  url=$(setting database.url)
+  [[ $url == sqlite://* ]] || return 0
+  (cd "$data" && realpath -m "${url#sqlite://}")
+}
+
+# A database elsewhere has to be one that the programs can write.
+check_database_file() {
+  local file folder
+  file=$(sqlite_file)
+  [[ -n $file && $file != "$data"/* ]] || return 0
+  folder=$(dirname "$file")
+  [[ $manager != systemd ]] || die "systemd's units may write below $data alone, so the database cannot be $file; nothing has been changed"
+  as_account test -w "$folder" -a -x "$folder" || die "the account $account cannot write in $folder. Make it, then run this again:
+  install -d -m 750 -o $account -g $account $folder"
+}
+
 configure() {
   if [[ -n $database_file ]]; then
     CHAFFER_DATABASE_URL=$(tr -d '[:space:]' <"$database_file") || die "cannot read $database_file"
     export CHAFFER_DATABASE_URL
   fi
+  protect_configuration
   if [[ -e $config ]]; then
     [[ -z $site && -z ${CHAFFER_DATABASE_URL:-} ]] || say "    $config is there and stays as it is"
-  else
-    step "Writing $config with fresh keys"
-    (
-      umask 027
-      export CHAFFER_DATABASE_URL=${CHAFFER_DATABASE_URL:-sqlite://$data/chaffer.db}
-      if [[ -n $site ]]; then
-        export CHAFFER_API_ALLOWED_ORIGINS=$site CHAFFER_PUSH_ALLOWED_ORIGINS=$site
-        export CHAFFER_API_WEBSOCKET_URL=ws${site#http}/ws
-      fi
-      "$release/chaffer-api" init --dir "$etc"
-    ) || { rm -f "$config" "$etc/api-key"; die 'the configuration could not be made; nothing runs yet'; }
-    chown -R "$account:$account" "$data"
-    chmod 600 "$etc/api-key"
+    forget_environment
+    read_settings
+    check_configuration
+    back_up
+    return
   fi
-  # What comes from the file; the environment was for the new one.
-  unset CHAFFER_DATABASE_URL
-  chown root:"$account" "$config"
-  chmod 640 "$config"
+  if [[ -n $site ]]; then
+    export CHAFFER_API_ALLOWED_ORIGINS=$site CHAFFER_PUSH_ALLOWED_ORIGINS=$site
+    export CHAFFER_API_WEBSOCKET_URL=ws${site#http}/ws
+  fi
+  read_settings
+  if is_default database.url; then
+    export CHAFFER_DATABASE_URL=sqlite://$data/chaffer.db
+    read_settings
+  fi
+  check_database_file
+  back_up
+  step "Writing $config with fresh keys"
+  local file fresh_key=''
+  file=$(sqlite_file)
+  # SQLite's other files get the owner of the first one.
+  if [[ -n $file ]]; then as_account sh -c 'umask 077; : >>"$1"' sh "$file"; fi
+  [[ -e $etc/api-key ]] || fresh_key=$etc/api-key
+  if ! (umask 027 && cd "$data" && "$release/chaffer-api" init --dir "$etc"); then
+    rm -f "$config" "$fresh_key"
+    die 'the configuration could not be made; nothing runs yet'
+  fi
+  chmod 600 "$etc/api-key"
+  forget_environment
+  protect_configuration
+  check_configuration
+  read_settings
+}
+
+# The daemons will not have it, either.
+forget_environment() {
+  local name
+  for name in "${!CHAFFER_@}"; do unset "$name"; done
+}
+
+# It holds secrets.
+protect_configuration() {
+  local file
+  for file in "$config" "$local_config"; do
+    [[ -e $file ]] || continue
+    chown root:"$account" "$file"
+    chmod 640 "$file"
+  done
+}
+
+# A typo must not stop what runs.
+check_configuration() {
+  api --check >/dev/null && as_account "$release/chaffer-push" --config "$config" --check >/dev/null \
+    || die 'mend the configuration first; what runs goes on as before'
 }
 
 back_up() {
   local file=$backups/before-${release##*/}.db
-  step "Backing the database up to $file"
-  as_account "$release/chaffer-api" --config "$config" backup "$file" \
+  step 'Backing the database up'
+  api backup --if-any "$file" | sed 's/^/    /' \
     || die 'no backup, no upgrade: nothing has been changed'
-}
-
-# address SECTION KEY DEFAULT: as the daemons read it from the configuration.
-address() {
-  local found='' file
-  for file in "$config" "${config%.toml}.local.toml"; do
-    [[ -r $file ]] || continue
-    found=$(awk -v section="[$1]" -v key="$2" -v found="$found" '
-      /^[[:space:]]*\[/ { inside = index($0, section) > 0 }
-      inside && $1 == key && split($0, part, "\"") > 2 { found = part[2] }
-      END { print found }' "$file")
-  done
-  found=${found:-$3}
-  found=${found/#0.0.0.0:/127.0.0.1:}
-  printf '%s' "${found/#\[::\]:/[::1]:}"
-}
-
-# ---- supervisor or systemd
-
-choose_manager() {
-  if [[ -e $units/chaffer-api.service ]]; then
-    manager=systemd
-  elif [[ $manager == systemd ]]; then
-    [[ ! -e $supervisor_file ]] || die 'Chaffer runs under supervisor here: --uninstall it first'
-    [[ -d /run/systemd/system ]] || die '--systemd: systemd does not run here'
-  else
-    manager=supervisor
-    need_packages supervisor
-    if ! supervisorctl pid >/dev/null 2>&1; then
-      step 'Starting supervisor'
-      if [[ -d /run/systemd/system ]]; then systemctl start supervisor; else unlocked service supervisor start; fi
-      wait_for 'supervisor' supervisorctl pid || die 'supervisor does not run; see /var/log/supervisor/'
-    fi
-  fi
-}
-
-wait_for() {
-  local what=$1 deadline=$((SECONDS + 20))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    ((SECONDS < deadline)) || { say "    $what does not answer"; return 1; }
-    sleep 0.2
-  done
-}
-
-# Brings supervisor's or systemd's files up to date. A program that is new to them is started.
-register() {
-  local program changed=''
-  case $manager in
-    supervisor)
-      if place supervisor.conf "$supervisor_file"; then changed=yes; fi
-      supervisorctl reread >/dev/null
-      if [[ -n $changed && -n $previous ]]; then say '    supervisor restarts the programs, because their definition changed'; fi
-      supervisorctl update chaffer-push chaffer-api
-      ;;
-    systemd)
-      for program in "${programs[@]}"; do
-        if place "$program.service" "$units/$program.service"; then changed=yes; fi
-      done
-      [[ -z $changed ]] || systemctl daemon-reload
-      systemctl --quiet enable "${programs[@]}"
-      ;;
-  esac
-}
-
-manage() {
-  local action=$1 program=$2
-  case $manager-$action in
-    supervisor-pid) supervisorctl pid "$program" 2>/dev/null | grep -E '^[1-9][0-9]*$' ;;
-    supervisor-hand_over) supervisorctl signal USR2 "$program" >/dev/null ;;
-    # Not `start`: to one that is waiting to be tried again after a crash it says that it is started already.
-    supervisor-start) supervisorctl restart "$program" >/dev/null || true ;;
-    supervisor-stop) supervisorctl stop "$program" >/dev/null || true ;;
-    supervisor-restart) supervisorctl restart "$program" >/dev/null || true ;;
-    systemd-pid) systemctl show --property=MainPID --value "$program" | grep -E '^[1-9][0-9]*$' ;;
-    systemd-hand_over) systemctl reload "$program" ;;
-    systemd-start) systemctl start "$program" ;;
-    systemd-stop) systemctl stop "$program" ;;
-    systemd-restart) systemctl restart "$program" ;;
-  esac
-}
-
-ready() {
-  local address
-  case $1 in
-    chaffer-api) address=$(address api listen 127.0.0.1:8090) ;;
-    chaffer-push) address=$(address push http_listen 127.0.0.1:8093) ;;
-  esac
-  local host=${address%:*} status connection
-  host=${host#[}
-  # In a subshell, since a refused connection ends the shell that asks for it.
-  (
-    exec {connection}<>"/dev/tcp/${host%]}/${address##*:}" || exit 1
-    printf 'GET /readyz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$address" >&"$connection"
-    read -r -t 5 -u "$connection" _ status _ && [[ $status == 200 ]]
-  ) 2>/dev/null
-}
-
-# is_of PROGRAM RELEASE: whether the process that runs is that release's program.
-is_of() {
-  local pid
-  pid=$(manage pid "$1") && [[ $(readlink "/proc/$pid/exe") == "$2/$1" ]]
-}
-
-# await PROGRAM RELEASE: until it runs and is ready; gives up when that takes too long, or it dies again and again.
-await() {
-  local deadline=$((SECONDS + patience)) absences=0 pid
-  while true; do
-    pid=$(manage pid "$1" || true)
-    if [[ -z $pid ]]; then
-      absences=$((absences + 1))
-    elif [[ $(readlink "/proc/$pid/exe") == "$2/$1" ]] && ready "$1"; then
-      return 0
-    fi
-    ((SECONDS < deadline && absences < 10)) || return 1
-    sleep 0.2
-  done
-}
-
-# The programs of the new release take over, the API first: what the push daemon asks it for is there then.
-# Each finishes what it began and becomes its successor with its ports left open, so nobody is refused.
-hand_over() {
-  local program
-  for program in chaffer-api chaffer-push; do
-    step "Handing over to the new $program"
-    if manage pid "$program" >/dev/null; then
-      # The program asks the same before it makes room, and tells its log alone.
-      local command=()
-      if [[ $program == chaffer-api ]]; then command=(serve); fi
-      as_account "$release/$program" --check "${command[@]}" --config "$config" >/dev/null || return 1
-      is_of "$program" "$release" || manage hand_over "$program" || return 1
-    else
-      manage start "$program"
-    fi
-    await "$program" "$release" || return 1
-  done
-}
-
-start() {
-  local program
-  for program in "${programs[@]}"; do
-    step "Starting $program"
-    manage pid "$program" >/dev/null || manage start "$program"
-  done
-  for program in chaffer-api chaffer-push; do
-    await "$program" "$release" || { show_log "$program"; die "$program does not become ready; mend what it says and run this again"; }
-  done
-}
-
-show_log() {
-  say "    The end of $1's log:"
-  case $manager in
-    supervisor) tail -n 15 "$logs/$1.log" 2>/dev/null | sed 's/^/      /' || true ;;
-    systemd) journalctl --no-pager -n 15 -u "$1" 2>/dev/null | sed 's/^/      /' || true ;;
-  esac
-}
-
-roll_back() {
-  local program backup=$backups/before-${release##*/}.db
-  show_log chaffer-api
-  show_log chaffer-push
-  step "The new version does not become ready: going back to $(basename "$previous")"
-  switch_to "$previous"
-  if ! as_account "$previous/chaffer-api" --config "$config" migrate >/dev/null 2>"$scratch/refusal"; then
-    sed 's/^/    /' "$scratch/refusal"
-    give_database_back "$backup"
-  fi
-  for program in "${programs[@]}"; do is_of "$program" "$previous" || manage restart "$program"; done
-  for program in "${programs[@]}"; do
-    await "$program" "$previous" || die "$program of the previous version does not become ready either; see its log"
-  done
-  rm -rf "$release"
-  die "the upgrade failed and has been undone; the previous version runs. The backup is $backup"
-}
-
-# The new version has changed the tables so that the old one refuses them, and cannot replace them either: it fills a
-# new file. On a database server somebody has to say which database may be emptied.
-give_database_back() {
-  local url file part failed=${1/before-/failed-}
-  url=$(address database url '')
-  manage stop chaffer-api
-  [[ $url == sqlite://* ]] || die "the old version does not know the tables of the new one, which has started and failed: empty the database, then
-  chaffer-api --config $config restore $1    and run this again with the old programs"
-  file=${url#sqlite://}
-  step 'The old version does not know these tables: restoring the backup'
-  # What was committed last may still stand in the log beside it.
-  for part in '' -wal -shm; do
-    if [[ -e $file$part ]]; then mv "$file$part" "$failed$part"; fi
-  done
-  as_account "$previous/chaffer-api" --config "$config" restore "$1" || die "cannot restore $1; the database is now $failed"
-  say "    What was there is kept in $failed"
-}
-
-# ---- nginx
-
-nginx_runs() { [[ -s /run/nginx.pid ]] && kill -0 "$(</run/nginx.pid)" 2>/dev/null; }
-
-# Sites that were edited. They may stand anywhere, since nginx follows links, so they are kept one by one.
-edited=()
-
-keep_nginx() {
-  edited=()
-  rm -rf "$scratch/nginx" && cp -a /etc/nginx "$scratch/nginx"
-}
-
-# edit_site FILE: puts what was prepared in its place.
-edit_site() {
-  cp "$1" "$scratch/edited-${#edited[@]}"
-  edited+=("$1")
-  cat "$scratch/site" >"$1"
-}
-
-# Puts back what has been kept; files are written in place, since they may be links.
-undo_nginx() {
-  local file
-  while read -r file; do
-    if [[ ! -e $scratch/nginx/$file ]]; then
-      rm -f "/etc/nginx/$file"
-    elif ! cmp -s "$scratch/nginx/$file" "/etc/nginx/$file"; then
-      cat "$scratch/nginx/$file" >"/etc/nginx/$file"
-    fi
-  done < <({ cd /etc/nginx && find . -type f; cd "$scratch/nginx" && find . -type f; } | sort -u)
-  for file in "${!edited[@]}"; do cat "$scratch/edited-$file" >"${edited[file]}"; done
-}
-
-# Lets nginx take what was changed, or undoes it: the shop goes on in any case.
-apply_nginx() {
-  if ! nginx -t -q 2>"$scratch/nginx.log"; then
-    undo_nginx
-    sed 's/^/    /' "$scratch/nginx.log" >&2
-    die "nginx does not accept $1; that has been undone, and nginx goes on as before"
-  fi
-  if nginx_runs; then nginx -s reload 2>"$scratch/nginx.log" || die "nginx does not reload: $(<"$scratch/nginx.log")"; else say '    nginx does not run: start it'; fi
-}
-
-# Before anything is changed.
-check_nginx() {
-  command -v nginx >/dev/null || return 0
-  nginx -t -q 2>"$scratch/nginx.log" || { cat "$scratch/nginx.log" >&2; die 'nginx -t fails already: mend that first'; }
-}
-
-set_up_nginx() {
-  local changed=''
-  if ! command -v nginx >/dev/null; then
-    [[ -z $nginx_site ]] || die '--nginx-site: there is no nginx here'
-    say '    There is no nginx here. For Apache see deploy/httpd/.'
-    return
-  fi
-  keep_nginx
-  if place chaffer.conf "$nginx_http"; then changed=yes; fi
-  if place chaffer-locations.conf "$nginx_locations"; then changed=yes; fi
-  if [[ -n $nginx_site ]] && add_include; then changed=yes; fi
-  [[ -n $changed ]] || return 0
-  step 'nginx'
-  apply_nginx "the snippets${nginx_site:+ or the line in $nginx_site}"
-}
-
-# Puts the include line into each server block of the file; where some of them speak TLS, into those alone.
-add_include() {
-  local file=$nginx_site
-  [[ -e $file ]] || file=/etc/nginx/sites-available/$nginx_site
-  [[ -e $file ]] || file=/etc/nginx/sites-enabled/$nginx_site
-  [[ -e $file ]] || { undo_nginx; die "--nginx-site: there is no $nginx_site"; }
-  file=$(readlink -f "$file")
-  if grep -q 'chaffer-locations\.conf' "$file"; then return 1; fi
-  awk -v line="    $include  $mark" '
-    {
-      text[NR] = $0
-      code = $0
-      sub(/(^|[ \t])#.*/, "", code)
-      if (!inside && code ~ /^[ \t]*server[ \t]*(\{|$)/) { inside = 1; outside = depth; opened = 0; tls = 0 }
-      if (inside && code ~ /(^|[ \t;{])listen[ \t][^;]*(ssl|443)/) tls = 1
-      count = split(code, character, "")
-      for (i = 1; i <= count; i++) {
-        if (character[i] == "{") {
-          depth++
-          if (inside && !opened) { opened = NR; column = i }
-        } else if (character[i] == "}") {
-          depth--
-          if (inside && opened && depth == outside) { inside = 0; blocks++; at[blocks] = opened; behind[blocks] = column; secure[blocks] = tls; some = some || tls }
-        }
-      }
-    }
-    END {
-      for (b = 1; b <= blocks; b++) if (secure[b] || !some) insert[at[b]] = behind[b]
-      for (n = 1; n <= NR; n++) {
-        if (!(n in insert)) { print text[n]; continue }
-        print substr(text[n], 1, insert[n]); print line
-        rest = substr(text[n], insert[n] + 1)
-        if (rest ~ /[^ \t]/) print rest
-      }
-      if (!blocks) exit 1
-    }' "$file" >"$scratch/site" || { undo_nginx; die "--nginx-site: there is no server block in $file"; }
-  edit_site "$file"
-  say "    The include line is in $file"
-}
-
-remove_from_nginx() {
-  local file
-  command -v nginx >/dev/null || return 0
-  [[ -e $nginx_http || -e $nginx_locations ]] || return 0
-  step 'nginx'
-  keep_nginx
-  while read -r file; do
-    sed "/^[[:space:]]*include[[:space:]][^;]*chaffer-locations\.conf\"\?;[[:space:]]*\(#.*\)\?$/d" "$file" >"$scratch/site"
-    edit_site "$file"
-    say "    The include line is gone from $file"
-  done < <(grep -RlE '^[[:space:]]*include[[:space:]][^;]*chaffer-locations\.conf' /etc/nginx | xargs -r readlink -f | sort -u)
-  rm -f "$nginx_http" "$nginx_locations"
-  apply_nginx 'its configuration without Chaffer (is chaffer-locations.conf included in some other way?)'
+  if [[ -e $file ]]; then backup=$file; fi
 }
 
 # ---- the whole
@@ -568,26 +339,39 @@ explain() {
 }
 
 install_or_upgrade() {
-  local first=yes
-  if [[ -L $releases/current ]]; then
-    previous=$(readlink -f "$releases/current")
-    [[ -x $previous/chaffer-api ]] || die "$releases/current leads nowhere: --uninstall, then install again; data and configuration stay"
-    first=''
-  fi
+  local first='' nginx_refused=''
   check_nginx
   choose_manager
   [[ -n $binaries ]] || build
   unpack
   make_account
-  [[ -n $first ]] || [[ -e $config ]] || first=yes
+  [[ -L $releases/current ]] || first=yes
   configure
-  if [[ -n $previous ]]; then back_up; fi
+  check_ports
+  adopt_previous
   switch_to "$release"
   register
-  if [[ -z $previous ]]; then start; else hand_over || roll_back; fi
-  set_up_nginx
+  hand_over || give_up
+  set_up_nginx || nginx_refused=yes
   forget_old
   explain "$first"
+  [[ -z $nginx_refused ]] || die 'nginx did not take it (see above); all else is done'
+}
+
+# What runs until now, with the way back to it: the last release, or programs that somebody put there by hand.
+adopt_previous() {
+  local program
+  if [[ -L $releases/current ]]; then
+    previous=$(readlink -f "$releases/current")
+    [[ -x $previous/chaffer-api ]] || die "$releases/current leads nowhere: --uninstall, then install again; data and configuration stay"
+    return
+  fi
+  for program in "${programs[@]}"; do
+    [[ -f $bin/$program && ! -L $bin/$program ]] || return 0
+  done
+  previous=$releases/by-hand-$(date -u +%Y%m%dT%H%M%S)
+  install -d -m 755 "$releases" "$previous"
+  for program in "${programs[@]}"; do install -m 755 "$bin/$program" "$previous/$program"; done
 }
 
 remove() {

@@ -13,6 +13,9 @@ use crate::chat::{ChatError, Context, api_keys};
 use crate::demo;
 use crate::store::{DatabaseUrl, Store};
 
+/// The name of the key that `fill` makes.
+const FIRST: &str = "first";
+
 /// Writes the configuration, unless there is one: fresh keys, and what flags and environment say now, so that it
 /// holds for later starts, too. Returns its path.
 ///
@@ -82,8 +85,15 @@ pub async fn fill(directory: &Path, url: &DatabaseUrl, with_demo: bool) -> Resul
     store
         .write(move |writer| {
             // The file may be older than the database, which may have been replaced.
-            let known = writer.api_keys()?.iter().any(|it| it.hash == api_keys::hash(&key));
-            if known { Ok(()) } else { api_keys::create(writer, &now, "first", &key) }
+            let keys = writer.api_keys()?;
+            if keys.iter().any(|it| it.hash == api_keys::hash(&key)) {
+                Ok(())
+            } else if keys.iter().any(|it| it.name == FIRST && it.revoked_at.is_none()) {
+                // The database may be older than the file, too: somebody may still use the key of that time.
+                api_keys::rotate(writer, &now, FIRST, &key)
+            } else {
+                api_keys::create(writer, &now, FIRST, &key)
+            }
         })
         .await
         .map_err(|error: ChatError| error)

@@ -7,7 +7,11 @@ use anyhow::Result;
 use crate::store::DatabaseUrl;
 
 #[cfg(feature = "sqlite")]
-pub(super) fn back_up(url: &DatabaseUrl, path: &Path) -> Result<()> {
+pub(super) fn back_up(url: &DatabaseUrl, path: &Path, if_any: bool) -> Result<()> {
+    if if_any && !url.has_tables()? {
+        super::say(&format!("nothing to back up: {url} holds no tables of Chaffer"));
+        return Ok(());
+    }
     let named = chaffer_shared::time::now().format("chaffer-%Y%m%d-%H%M%S.db").to_string();
     let path = if path.is_dir() { path.join(named) } else { path.to_owned() };
     let report = url.back_up(&path)?;
@@ -47,7 +51,7 @@ fn content(report: &crate::store::BackupReport) -> String {
 }
 
 #[cfg(not(feature = "sqlite"))]
-pub(super) fn back_up(_: &DatabaseUrl, _: &Path) -> Result<()> {
+pub(super) fn back_up(_: &DatabaseUrl, _: &Path, _: bool) -> Result<()> {
     anyhow::bail!("a backup is a SQLite file, and this chaffer-api was built without SQLite")
 }
 

@@ -68,6 +68,9 @@ enum Command {
     Backup {
         /// The new file, or a folder, in which it is named by the time.
         path: PathBuf,
+        /// Where there is no database of Chaffer's yet, end well without a backup.
+        #[arg(long)]
+        if_any: bool,
     },
     /// Fill the database from a backup.
     Restore {
@@ -146,7 +149,7 @@ pub async fn run(cli: Cli) -> Result<Option<(HandOver, TcpListener)>> {
         }
         Command::Config { command } => config::run(&flags, command)?,
         Command::Key { command } => keys::run(&flags, command).await?,
-        Command::Backup { path } => backup::back_up(&database(&flags)?, &path)?,
+        Command::Backup { path, if_any } => backup::back_up(&database(&flags)?, &path, if_any)?,
         Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force)?,
         Command::Import(arguments) => moving::import(&flags, arguments).await?,
         Command::Export(arguments) => moving::export(&flags, &arguments)?,

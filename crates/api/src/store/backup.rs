@@ -52,6 +52,17 @@ pub(super) fn failed(what: &str, path: &Path) -> impl Fn(std::io::Error) -> Stor
 }
 
 impl DatabaseUrl {
+    /// Whether it holds tables of Chaffer's, of any version. A SQLite file that is not there is not made.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn has_tables(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Ok(false),
+            _ => Ok(!self.migrations()?.applied.is_empty()),
+        }
+    }
+
     /// Writes all that the database holds at one moment into a new file that its owner alone can read. The name
     /// appears when the file is whole and on the disk.
     ///

@@ -93,7 +93,7 @@ fn mask_key(key: &str, entry: &str) -> Value {
 /// A URL without its password, which may hold any character.
 fn mask_url(url: &str) -> String {
     let masked = || {
-        let (scheme, rest) = url.split_once("://")?;
+        let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| *scheme != "sqlite")?;
         let (login, place) = rest.rsplit_once('@')?;
         let user = login.split_once(':').map_or(login, |(user, _)| user);
         Some(format!("{scheme}://{user}:***@{place}"))

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chaffer_tests::{
     Api, Block, Kind, PATIENCE, Page, Php, Process, Scene, Setup, Shell, Stack, free_port, play,
     repository, until,
 };
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 
 use crate::deployment::supervised;
@@ -17,7 +20,9 @@ stories!(the_guide_for_backends_does_what_it_says, b12_the_guide_for_moving_in_d
 const SHOP_KEY: &str = "the-key-of-a-shop-that-reads-guides-0123456789";
 
 async fn the_guide_for_backends_does_what_it_says(scene: &Scene) -> Result<()> {
-    let setup = Setup::new(scene)?.set("keys.shop", vec![SHOP_KEY]);
+    let setup = Setup::new(scene)?
+        .set("keys.shop", vec![SHOP_KEY])
+        .set("outgoing.allowed_networks", vec!["127.0.0.1/32"]);
     let mut stack = setup.prepare(scene).await?;
     let folder = stack.folder().to_owned();
     let shell = Shell::new(&folder)?;
@@ -32,6 +37,10 @@ async fn the_guide_for_backends_does_what_it_says(scene: &Scene) -> Result<()> {
         ("http://127.0.0.1:8090", stack.api_url()),
         ("https://shop.example/chat", stack.api_url()),
         ("wss://shop.example/ws", stack.websocket_url()),
+        (
+            "https://shop.example/chaffer-webhook.php",
+            format!("http://127.0.0.1:{web}/chaffer-webhook.php"),
+        ),
         ("'/chat-token.php'", format!("'http://127.0.0.1:{web}/chat-token.php'")),
         ("/etc/shop", folder.display().to_string()),
         ("www-data", String::from_utf8(group.stdout)?.trim().to_owned()),
@@ -39,7 +48,7 @@ async fn the_guide_for_backends_does_what_it_says(scene: &Scene) -> Result<()> {
     ]);
     // The shop's web server, and the shop's own way to know who is logged in.
     let login = folder.join("login.php");
-    std::fs::write(&login, "<?php function current_user_id() { return '7'; }")?;
+    std::fs::write(&login, SHOP_OWN_CODE)?;
     let mut server = Process::new("php", &folder, folder.join("php-server.log")).args([
         "-d".to_owned(),
         format!("auto_prepend_file={}", login.display()),
@@ -88,7 +97,83 @@ async fn the_guide_for_backends_does_what_it_says(scene: &Scene) -> Result<()> {
         block.check(&output)?;
         printed.push_str(&output);
     }
-    the_button_works(&stack, &printed).await
+    the_button_works(&stack, &printed).await?;
+    the_webhook_is_taken_once(&stack, web).await
+}
+
+/// How the shop knows who is logged in, its database, and what it does with an event.
+const SHOP_OWN_CODE: &str = r#"<?php
+function current_user_id() { return '7'; }
+function shop_database() {
+    $shop = new PDO('sqlite:' . __DIR__ . '/shop.db', null, null, [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
+    $shop->exec('CREATE TABLE IF NOT EXISTS chaffer_webhooks (id VARCHAR(128) PRIMARY KEY)');
+    return $shop;
+}
+function shop_handles($shop, $type, $data) {
+    $line = json_encode([$type, $data['text'], $_SERVER['HTTP_WEBHOOK_ID'], $_SERVER['HTTP_WEBHOOK_TIMESTAMP'],
+        $_SERVER['HTTP_WEBHOOK_SIGNATURE'], file_get_contents('php://input')]);
+    file_put_contents(__DIR__ . '/handled', "$line\n", FILE_APPEND);
+}
+"#;
+
+/// The real API posts to the guide's receiver; what is forged, old or known already does nothing.
+async fn the_webhook_is_taken_once(stack: &Stack, web: u16) -> Result<()> {
+    let file = stack.folder().join("handled");
+    let handled = || -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        Ok(text.lines().map(serde_json::from_str).collect::<serde_json::Result<_>>()?)
+    };
+    let shop = stack.shop()?;
+    let list = shop.acting("7").get("/v1/threads").await?.expect(200)?;
+    let thread = list["threads"][0]["id"].as_i64().context("no thread")?;
+    shop.acting("9").say(thread, "for the webhook: ответ").await?;
+    let wanted = "for the webhook: ответ";
+    until("PHP handled it", async || Ok(handled()?.iter().any(|it| it[1] == wanted))).await?;
+    let all = handled()?;
+    let real = all.iter().find(|it| it[1] == wanted).context("not handled")?;
+    assert_eq!(real[0], "message.created");
+    let part = |index: usize| real[index].as_str().unwrap_or_default().to_owned();
+    let (id, timestamp, signature, body) = (part(2), part(3), part(4), part(5));
+    let receiver = Api::new(&format!("http://127.0.0.1:{web}"))?;
+    let post = async |id: &str, timestamp: &str, signature: &str, body: &str| -> Result<u16> {
+        let request = receiver
+            .request(reqwest::Method::POST, "/chaffer-webhook.php")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature)
+            .body(body.to_owned());
+        Ok(receiver.send(request).await?.status)
+    };
+    // The same once more: taken, and not done again. A second signature beside it does no harm.
+    assert_eq!(post(&id, &timestamp, &signature, &body).await?, 204);
+    let two = format!("v1,AAAA {signature}");
+    assert_eq!(post(&id, &timestamp, &two, &body).await?, 204);
+    // Forged: another body, another id, another or no signature, another time.
+    let forged = body.replace("ответ", "отказ");
+    assert_eq!(post(&id, &timestamp, &signature, &forged).await?, 401);
+    assert_eq!(post("another", &timestamp, &signature, &body).await?, 401);
+    assert_eq!(post(&id, &timestamp, "v1,AAAA", &body).await?, 401);
+    assert_eq!(post(&id, &timestamp, "", &body).await?, 401);
+    let later = (timestamp.parse::<i64>()? + 1).to_string();
+    assert_eq!(post(&id, &later, &signature, &body).await?, 401);
+    // Signed rightly, but long ago.
+    let secret = std::fs::read_to_string(stack.folder().join("chaffer-webhook-secret"))?;
+    let old = (timestamp.parse::<i64>()? - 301).to_string();
+    let signed = signature_of(&secret, &id, &old, &body)?;
+    assert_eq!(post("old", &old, &signature_of(&secret, "old", &old, &body)?, &body).await?, 401);
+    assert_eq!(post(&id, &old, &signed, &body).await?, 401);
+    let times =
+        |id: &str| -> Result<usize> { Ok(handled()?.iter().filter(|it| it[2] == id).count()) };
+    let times: Result<Vec<_>> = [id.as_str(), "another", "old"].into_iter().map(times).collect();
+    assert_eq!(times?, [1, 0, 0]);
+    Ok(())
+}
+
+fn signature_of(secret: &str, id: &str, timestamp: &str, body: &str) -> Result<String> {
+    let key = STANDARD.decode(secret.trim().strip_prefix("whsec_").context("no whsec_")?)?;
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key)?;
+    mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+    Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
 /// The shop of the guide: one conversation about a mug, one that nobody has answered, and one that was deleted.
@@ -250,6 +335,7 @@ async fn from_the_php_daemon_and_back(scene: &Scene) -> Result<()> {
         ("127.0.0.1:8093", format!("127.0.0.1:{}", stack.ports.http)),
         ("https://shop.example/ws", format!("http://127.0.0.1:{port}/ws")),
         ("/var/www/shop", folder.join("www").display().to_string()),
+        ("/etc/chaffer", folder.join("etc").display().to_string()),
     ]);
     let on_this_machine = |text: &str| {
         let block = Block { language: String::new(), text: text.into(), line: 0 };

@@ -32,12 +32,13 @@ impl Http {
         self.headers.push_str(&format!("{name}: {value}\r\n"));
     }
 
-    /// A call with a JSON body; any answer but 2xx is an error.
+    /// A call with a JSON body, or with none when it is null; any answer but 2xx is an error.
     ///
     /// # Errors
     /// When the call fails.
     pub fn call(&mut self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let body = body.to_string();
+        // A body that nobody reads may end the connection.
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let request = format!(
             "{method} {path} HTTP/1.1\r\n{}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.headers,

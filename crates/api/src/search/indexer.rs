@@ -13,7 +13,7 @@ use crate::store::{Id, Message, Participant, Reader, SearchBatch, Store, StoreEr
 /// So many new messages are worth a commit: with fewer, the same few rows would be written again and again.
 pub(crate) const WORTH_IT: usize = 256;
 /// The most messages of one commit, so that no post waits long behind it.
-const BATCH: i64 = 1000;
+const BATCH: i64 = 512;
 /// How long new messages are gathered.
 const GATHER: Duration = Duration::from_millis(500);
 /// How often it looks without having heard of anything: another node may have stopped.

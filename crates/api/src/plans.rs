@@ -141,6 +141,8 @@ fn hot_calls(fresh: &mut Fresh) {
         fresh.read(|reader| unread::overview(reader, &caller)).unwrap();
         fresh.read(|reader| events::feed(reader, &caller, Some(last / 2), 30)).unwrap();
         fresh.read(|reader| reader.events_after(last / 2, 100)).unwrap();
+        let keys: Vec<String> = (0..100).map(|number| format!("key {number}")).collect();
+        fresh.read(|reader| reader.threads_with_keys(&keys)).unwrap();
         for text in ["one more", "one more", "and another"] {
             fresh
                 .write(|writer| {

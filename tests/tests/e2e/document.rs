@@ -289,6 +289,26 @@ async fn forbidden_words(cast: &Cast, document: &Document, thread: &str) -> Resu
     document.check(call, 200, public)?;
     let known = nobody.with("If-None-Match", &tag).get("/v1/settings/public").await?;
     document.check(call, 304, known)?;
+    // Buttons and the operators' queue.
+    let page = json!({"subjects": [
+        {"subject": product("p1"), "vendor_id": "v1"}, {"subject": {"type": "user", "id": "ann"}}
+    ], "language": "ru"});
+    for api in [cast.shop.acting("buyer"), nobody.clone()] {
+        document.send(&api, "post /v1/buttons", "/v1/buttons", page.clone(), 200).await?;
+    }
+    let queue = cast.helper.get("/v1/support/queue?limit=1").await?;
+    let queue = document.check("get /v1/support/queue", 200, queue)?;
+    let asked = id_of(&queue["waiting"][0]["thread"])?;
+    for (act, person, status) in [
+        ("take", &cast.helper, 200),
+        ("take", boss, 409),
+        ("release", boss, 200),
+        ("release", boss, 409),
+    ] {
+        let path = format!("/v1/threads/{asked}/{act}");
+        let answer = person.send(person.request(Method::POST, &path)).await?;
+        document.check(&format!("post /v1/threads/{{id}}/{act}"), status, answer)?;
+    }
     let wrong = boss.patch("/v1/settings", json!({"message_length": 0})).await?;
     document.check("patch /v1/settings", 422, wrong)?;
     let call = "post /v1/forbidden-words";
@@ -383,6 +403,8 @@ async fn b5_the_examples_of_bodies_are_understood(scene: &Scene) -> Result<()> {
     document.send(shop, call, "/v1/forbidden-words/check", sample, 200).await?;
     let settings = example("SettingsPatch")?;
     document.send(shop, "patch /v1/settings", "/v1/settings", settings, 200).await?;
+    let page = example("ButtonsQuery")?;
+    document.send(&anna, "post /v1/buttons", "/v1/buttons", page, 200).await?;
     let batch = example("UnreadBatch")?;
     document.send(shop, "post /v1/unread/batch", "/v1/unread/batch", batch, 200).await?;
     Ok(())

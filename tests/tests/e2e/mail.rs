@@ -9,6 +9,7 @@ use crate::cast::{Cast, id_of, product, texts};
 
 stories!(
     r4_r6_people_get_mails_of_new_threads_and_messages,
+    r4_customers_get_the_operators_answers_and_operators_no_mail,
     b11_messages_are_gathered_and_skipped_when_read,
     b11_who_looks_at_the_thread_gets_no_mail,
     b11_each_person_chooses_and_one_click_unsubscribes,
@@ -189,6 +190,27 @@ async fn r4_r6_people_get_mails_of_new_threads_and_messages(scene: &Scene) -> Re
     let text = mail["text"].as_str().unwrap_or_default();
     ensure!(text.contains("And heavy") && !text.contains("And large"), "{text}");
     assert_eq!(server.mails_to(SELLER)?.len(), 1);
+    Ok(())
+}
+
+async fn r4_customers_get_the_operators_answers_and_operators_no_mail(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::new(scene).await?;
+    let cast = &mailing.cast;
+    for id in ["helper", "boss"] {
+        let email = json!({"email": format!("{id}@example.com")});
+        cast.shop.patch(&format!("/v1/users/{id}"), email).await?.expect(200)?;
+    }
+    let body = json!({"subject": {"type": "support", "id": "support"},
+        "message": {"text": "Where is my parcel?"}});
+    let thread = id_of(&cast.buyer.post("/v1/threads", body).await?.expect(201)?)?;
+    cast.helper.post(&format!("/v1/threads/{thread}/take"), json!({})).await?.expect(200)?;
+    cast.helper.say(thread, "It comes tomorrow.").await?;
+    let mail = mailing.server.wait_for(BUYER, 1).await?;
+    ensure!(mail["text"].as_str().is_some_and(|it| it.contains("It comes tomorrow.")), "{mail}");
+    mailing.settle("marker").await?;
+    for id in ["helper", "boss"] {
+        assert_eq!(mailing.queue(&format!("?user_id={id}")).await?, Vec::<Value>::new(), "{id}");
+    }
     Ok(())
 }
 

@@ -26,6 +26,7 @@ macro_rules! stories {
 mod apache;
 mod attachments;
 mod backup;
+mod buttons;
 mod callers;
 mod cast;
 mod changes;
@@ -59,6 +60,7 @@ mod schemathesis;
 mod search;
 mod settings;
 mod strangers;
+mod support;
 mod syscalls;
 mod threads;
 mod vendors;

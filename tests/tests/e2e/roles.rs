@@ -31,6 +31,7 @@ const TABLE: &[(&str, [u16; 11])] = &[
     ("post /v1/attachments",                                            [401, 201, 201, 201, 201, 403, 201, 201, 201, 422, 201]),
     ("get /v1/attachments/{id}/{part}",                                 [404, 404, 404, 404, 404, 404, 404, 404, 404, 404, 404]),
     ("get /v1/audit-log",                                               [401, 403, 403, 403, 403, 403, 403, 200, 403, 200, 403]),
+    ("post /v1/buttons",                                                [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("get /v1/events",                                                  [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
     ("get /v1/forbidden-words",                                         [401, 403, 403, 403, 403, 403, 200, 200, 403, 200, 403]),
     ("post /v1/forbidden-words",                                        [401, 403, 403, 403, 403, 403, 201, 201, 403, 201, 403]),
@@ -63,6 +64,7 @@ const TABLE: &[(&str, [u16; 11])] = &[
     ("get /v1/settings/history",                                        [401, 403, 403, 403, 403, 403, 200, 200, 403, 200, 403]),
     ("get /v1/settings/machine",                                        [401, 403, 403, 403, 403, 403, 200, 200, 403, 200, 403]),
     ("get /v1/settings/public",                                         [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("get /v1/support/queue",                                           [401, 403, 403, 403, 403, 403, 200, 200, 200, 422, 403]),
     ("get /v1/threads",                                                 [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
     ("post /v1/threads",                                                [401, 201, 403, 201, 403, 403, 201, 201, 403, 201, 201]),
     ("get /v1/threads/{id}",                                            [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
@@ -70,6 +72,8 @@ const TABLE: &[(&str, [u16; 11])] = &[
     ("get /v1/threads/{id}/messages",                                   [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
     ("post /v1/threads/{id}/messages",                                  [401, 201, 404, 201, 404, 403, 201, 201, 404, 422, 201]),
     ("post /v1/threads/{id}/read",                                      [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
+    ("post /v1/threads/{id}/release",                                   [401, 403, 404, 404, 404, 403, 200, 200, 200, 422, 403]),
+    ("post /v1/threads/{id}/take",                                      [401, 403, 404, 404, 404, 403, 200, 200, 200, 422, 403]),
     ("post /v1/threads/{id}/typing",                                    [401, 204, 404, 204, 404, 403, 204, 204, 404, 422, 204]),
     ("post /v1/threads/{id}/unread",                                    [401, 200, 404, 200, 404, 403, 200, 200, 404, 422, 200]),
     ("get /v1/unread",                                                  [401, 200, 200, 200, 200, 403, 200, 200, 200, 422, 200]),
@@ -222,6 +226,19 @@ async fn filled(cast: &Cast, unique: &str, method: &str, path: &str) -> Result<(
             let body = json!({"subject": subject, "vendor_id": "v1", "customer_id": "buyer",
                 "subject_signature": signature});
             (path.into(), body)
+        }
+        ("post", "/v1/buttons") => {
+            (path.into(), json!({"subjects": [{"subject": {"type": "support", "id": "support"}}]}))
+        }
+        ("post", "/v1/threads/{id}/take" | "/v1/threads/{id}/release") => {
+            let body = json!({"subject": {"type": "support", "id": unique}});
+            let thread = shop.acting("buyer").post("/v1/threads", body).await?.expect(201)?;
+            let thread = id_of(&thread)?.to_string();
+            if path.ends_with("release") {
+                let take = format!("/v1/threads/{thread}/take");
+                cast.helper.post(&take, json!({})).await?.expect(200)?;
+            }
+            (with(thread), json!({}))
         }
         (_, path) if path.starts_with("/v1/threads/{id}") => {
             let (thread, message) = said().await?;

@@ -142,6 +142,9 @@ refusals! {
     IdempotencyKeyReused, Conflict, "idempotency_key_reused", "This Idempotency-Key was used for another request; take a new one for each request.";
     ThreadClosed, Conflict, "thread_closed", "This thread is closed.";
     OtherThreadOpen, Conflict, "other_thread_open", "There is another open thread about the same already; go on in that one.";
+    NotSupport, Conflict, "not_support", "This thread is not for the operators: only support threads are taken and put back.";
+    ThreadTaken, Conflict, "thread_taken", "Somebody else has taken this thread.";
+    ThreadNotTaken, Conflict, "thread_not_taken", "Nobody has taken this thread; it waits in the queue.";
     TooManyApiKeys, Conflict, "too_many_api_keys", "Two API keys are live already; revoke one first.";
     ApiKeyNameTaken, Conflict, "api_key_name_taken", "An API key of this name is live already; take another name.";
     ApiKeyNameInvalid, Unprocessable, "api_key_name_invalid", "The name of an API key is 1 to 64 bytes long.";

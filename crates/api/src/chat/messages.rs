@@ -11,7 +11,8 @@ use super::screening::{self, WordList};
 use super::validate::Problems;
 use super::views::{Directory, MessageView, sees_flags};
 use super::{
-    Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, once, unread,
+    Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, once, support,
+    unread,
 };
 use crate::store::{
     Cause, Id, Message, NewEvent, NewMessage, Participant, ParticipantKind, Reader, Side,
@@ -195,6 +196,9 @@ pub(crate) fn append(
     if seat.participant.is_none() {
         participants.push(join(writer, context, author, &thread)?);
     }
+    if seat.side == Side::Staff {
+        support::answered(writer, context, author, &thread, &mut participants)?;
+    }
     let message = writer.insert_message(NewMessage {
         thread_id: thread.id,
         author_kind: ParticipantKind::User,
@@ -234,7 +238,14 @@ fn join(
     staff: &User,
     thread: &Thread,
 ) -> Result<Participant, ChatError> {
-    let participant = Participant {
+    let participant = as_staff(context, staff, thread);
+    writer.join_thread(&participant)?;
+    Ok(participant)
+}
+
+/// How staff take part in a thread.
+pub(super) fn as_staff(context: &Context, staff: &User, thread: &Thread) -> Participant {
+    Participant {
         thread_id: thread.id,
         kind: ParticipantKind::User,
         participant_id: staff.id.clone(),
@@ -244,9 +255,7 @@ fn join(
         left_at: None,
         last_read_message_id: 0,
         activity: thread.activity,
-    };
-    writer.join_thread(&participant)?;
-    Ok(participant)
+    }
 }
 
 /// A page of a thread's history.

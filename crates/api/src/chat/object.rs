@@ -49,6 +49,16 @@ where
     Option::<Object<T>>::deserialize(deserializer).map(|object| object.map(|it| it.0))
 }
 
+/// For a field that holds a list of objects.
+pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|object| object.0).collect())
+}
+
 /// Takes a field that may be absent but not null.
 pub(crate) fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where

@@ -12,7 +12,7 @@ use super::validate::Problems;
 use super::views::ThreadView;
 use super::{
     Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, object, once,
-    rights, threads,
+    rights, support, threads,
 };
 use crate::store::{
     Cause, NewEvent, Participant, ParticipantKind, Reader, Role, Side, SubjectType, Thread,
@@ -112,11 +112,11 @@ fn signature_mac(
     Some(mac)
 }
 
-/// Who meets in a thread that is to be started.
-struct Parties {
-    customer: String,
-    vendor: Option<String>,
-    peer: Option<String>,
+/// Who meets in a thread.
+pub(super) struct Parties {
+    pub(super) customer: String,
+    pub(super) vendor: Option<String>,
+    pub(super) peer: Option<String>,
 }
 
 /// Starts a thread, or goes on with the open one that this customer has for this subject; tells whether it is new.
@@ -147,7 +147,7 @@ pub(crate) fn start(
     }
     require_known(writer, input, &parties)?;
     let (view, created) = once(writer, &caller, context, key, |writer| {
-        let open_key = open_key(input, &parties);
+        let open_key = open_key(&input.subject, input.storefront_id.as_deref(), &parties);
         let (thread, created) = match writer.open_thread(&open_key)? {
             Some(thread) => (thread, false),
             None => (create(writer, context, input, &parties, open_key)?, true),
@@ -171,24 +171,32 @@ pub(crate) fn start(
 
 fn check(input: &ThreadStart) -> Result<(), ChatError> {
     let mut problems = Problems::default();
-    let subject = &input.subject;
-    problems.id("/subject/id", &subject.id);
-    problems.optional_line("/subject/title", subject.title.as_deref());
-    problems.url("/subject/url", subject.url.as_deref());
-    problems.url("/subject/image_url", subject.image_url.as_deref());
-    for (pointer, id) in [
-        ("/customer_id", &input.customer_id),
-        ("/vendor_id", &input.vendor_id),
-        ("/storefront_id", &input.storefront_id),
-    ] {
-        if let Some(id) = id {
-            problems.id(pointer, id);
-        }
-    }
+    let ids = [&input.customer_id, &input.vendor_id, &input.storefront_id];
+    check_subject(&mut problems, "", &input.subject, ids);
     if let Some(message) = &input.message {
         message.check(&mut problems, "/message");
     }
     problems.finish()
+}
+
+/// Checks a subject with its customer, vendor and storefront; `at` is the pointer of what holds them.
+pub(super) fn check_subject(
+    problems: &mut Problems,
+    at: &str,
+    subject: &SubjectInput,
+    [customer, vendor, storefront]: [&Option<String>; 3],
+) {
+    problems.id(&format!("{at}/subject/id"), &subject.id);
+    problems.optional_line(&format!("{at}/subject/title"), subject.title.as_deref());
+    problems.url(&format!("{at}/subject/url"), subject.url.as_deref());
+    problems.url(&format!("{at}/subject/image_url"), subject.image_url.as_deref());
+    for (name, id) in
+        [("customer_id", customer), ("vendor_id", vendor), ("storefront_id", storefront)]
+    {
+        if let Some(id) = id {
+            problems.id(&format!("{at}/{name}"), id);
+        }
+    }
 }
 
 /// Finds out who meets: from the body, and from who calls.
@@ -324,9 +332,12 @@ fn require_signature(
 }
 
 /// One text for subject, people and vendor; the same from either side of a conversation between two.
-fn open_key(input: &ThreadStart, parties: &Parties) -> String {
-    let subject = &input.subject;
-    key_of(subject.subject_type, &subject.id, parties, input.storefront_id.as_deref())
+pub(super) fn open_key(
+    subject: &SubjectInput,
+    storefront: Option<&str>,
+    parties: &Parties,
+) -> String {
+    key_of(subject.subject_type, &subject.id, parties, storefront)
 }
 
 /// The same text for a thread that is there already, and is to be open again.
@@ -427,6 +438,9 @@ fn create(
     for participant in &mut participants {
         participant.activity = thread.activity;
         writer.insert_participant(participant)?;
+    }
+    if thread.subject_type == SubjectType::Support {
+        support::enqueue(writer, context, id)?;
     }
     Ok(thread)
 }

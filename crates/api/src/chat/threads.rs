@@ -11,8 +11,8 @@ use super::{
     Caller, ChatError, Context, Credentials, Refusal, addressing, messages, object, starting,
 };
 use crate::store::{
-    Cause, Id, NewEvent, NewMessage, ParticipantKind, Reader, Role, SystemEntry, Thread,
-    ThreadFilter, ThreadScope, ThreadStatus, User, Writer,
+    Cause, Id, NewEvent, NewMessage, Participant, ParticipantKind, Reader, Role, Side, SystemEntry,
+    Thread, ThreadFilter, ThreadScope, ThreadStatus, User, Writer,
 };
 
 /// A page of threads.
@@ -185,11 +185,24 @@ fn set_status(
         }
     };
     writer.set_thread_status(thread.id, status, key.as_deref())?;
+    enter(writer, context, user, seat.side, thread, participants, entry)
+}
+
+/// Writes an entry that says what somebody did to a thread, and tells all who see the thread.
+pub(super) fn enter(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    author: &User,
+    side: Side,
+    thread: &Thread,
+    participants: &[Participant],
+    entry: SystemEntry,
+) -> Result<(), ChatError> {
     let message = writer.insert_message(NewMessage {
         thread_id: thread.id,
         author_kind: ParticipantKind::User,
-        author_id: user.id.clone(),
-        side: seat.side,
+        author_id: author.id.clone(),
+        side,
         text: String::new(),
         flagged: false,
         reply_to: None,

@@ -141,6 +141,23 @@ pub(crate) fn lower(
     Ok(())
 }
 
+/// Forgets what somebody has not read in a thread that is another one's from now on.
+pub(crate) fn forget(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    user: &str,
+    thread: Id,
+) -> Result<(), ChatError> {
+    let Some(badge) = writer.badge_of_user(user, thread)? else { return Ok(()) };
+    let Some(unread_count) = badge.here else { return Ok(()) };
+    writer.delete_read_states(user, &[thread])?;
+    if unread_count > 0 {
+        writer.add_unread_total(&[user], -unread_count)?;
+        tell(writer, context, thread, badge.user, 0, badge.total - unread_count);
+    }
+    Ok(())
+}
+
 /// Tells one user's other pages about a new count.
 fn tell(
     writer: &mut Writer<'_>,

@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 
 use super::validate::Problems;
 use super::views::UserView;
-use super::{Caller, ChatError, Context, Credentials, Refusal, addressing, object, rights};
+use super::{
+    Caller, ChatError, Context, Credentials, Refusal, addressing, object, rights, support,
+};
 use crate::store::{Cause, Id, NewEvent, Reader, Role, SubjectType, User, UserFields, Writer};
 
 /// The most profiles of one user.
@@ -279,6 +281,9 @@ fn has_lost_something(before: &User, after: &User) -> bool {
 fn withdraw(writer: &mut Writer<'_>, context: &Context, user: &User) -> Result<(), ChatError> {
     if !rights::manages_messages(user) {
         let kept = (user.role == Role::Operator).then_some(SubjectType::Support);
+        if kept.is_none() {
+            support::release_all(writer, context, user)?;
+        }
         writer.leave_as_staff(&user.id, kept, context.timestamp())?;
     }
     let states = writer.all_read_states(&user.id)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::attachments::{self, AttachmentView};
+use super::support::{self, SupportState, SupportView};
 use crate::store::{
     Attachment, Id, Message, Participant, ParticipantKind, Reader, Role, Side, StoreError,
     SubjectType, SystemEntry, Thread, ThreadStatus, Timestamp, User, Vendor, VendorStatus,
@@ -198,7 +199,7 @@ pub struct ParticipantView {
         },
         "customer": {"id": "7", "role": "customer", "name": "Anna", "avatar_url": null},
         "vendor": {"id": "3", "name": "Kiln & Clay", "avatar_url": null},
-        "storefront_id": null, "status": "open", "last_message": null,
+        "storefront_id": null, "status": "open", "support": null, "last_message": null,
         "unread_count": 0, "flagged": false,
         "created_at": "2026-03-01T09:30:00.000Z", "updated_at": "2026-03-01T09:30:00.000Z"
     })
@@ -220,6 +221,9 @@ pub struct ThreadView {
     pub storefront_id: Option<String>,
     /// Whether it goes on.
     pub status: ThreadStatus,
+    /// Of a support thread, who looks after it.
+    #[schema(required = true)]
+    pub support: Option<SupportView>,
     /// The last message.
     #[schema(required = true)]
     pub last_message: Option<MessageView>,
@@ -471,6 +475,15 @@ impl Directory {
             vendor: of_side(Side::Vendor, ParticipantKind::Vendor).map(|id| self.vendor(id)),
             storefront_id: thread.storefront_id.clone(),
             status: thread.status,
+            support: (thread.subject_type == SubjectType::Support).then(
+                || match support::assignee(thread.id, participants) {
+                    None => SupportView { state: SupportState::Waiting, operator: None },
+                    Some(has_it) => SupportView {
+                        state: SupportState::Assigned,
+                        operator: Some(self.person(&has_it.participant_id)),
+                    },
+                },
+            ),
             last_message: last_message.map(|message| self.message(message)),
             unread_count: None,
             flagged: None,

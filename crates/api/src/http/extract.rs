@@ -44,11 +44,28 @@ impl FromRequest for Sender {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(credentials(request).and_then(|credentials| {
-            limits::of_person(request, &credentials)?;
-            Ok(Self(credentials))
-        }))
+        ready(sender(request).map(Self))
     }
+}
+
+/// Who sends the request; `None`: nobody in particular.
+pub(super) struct MaybeSender(pub(super) Option<Credentials>);
+
+impl FromRequest for MaybeSender {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let is_nobody = !request.headers().contains_key(header::AUTHORIZATION);
+        ready(if is_nobody { Ok(Self(None)) } else { sender(request).map(|it| Self(Some(it))) })
+    }
+}
+
+/// Who sends the request, and may send one more.
+fn sender(request: &HttpRequest) -> Result<Credentials, Problem> {
+    let credentials = credentials(request)?;
+    limits::of_person(request, &credentials)?;
+    Ok(credentials)
 }
 
 fn credentials(request: &HttpRequest) -> Result<Credentials, Problem> {

@@ -3,6 +3,7 @@
 pub mod error;
 
 mod attachments;
+mod buttons;
 mod demo;
 mod events;
 mod extract;
@@ -20,6 +21,7 @@ mod pages;
 mod presence;
 mod search;
 mod settings;
+mod support;
 mod threads;
 mod unread;
 mod users;
@@ -105,6 +107,10 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(threads::patch_thread)
         .service(search::search_messages)
         .service(threads::tell_typing)
+        .service(buttons::show_buttons)
+        .service(support::get_queue)
+        .service(support::take_thread)
+        .service(support::release_thread)
         .service(messages::list_messages)
         .service(messages::post_message)
         .service(messages::edit_message)

@@ -345,6 +345,8 @@ mod tests {
         without_body.sort_unstable();
         let known = [
             "/v1/mails/{id}/retry",
+            "/v1/threads/{id}/release",
+            "/v1/threads/{id}/take",
             "/v1/threads/{id}/typing",
             "/v1/webhooks/{id}/deliveries/{delivery}/replay",
             "/v1/webhooks/{id}/rotate-secret",
@@ -353,6 +355,7 @@ mod tests {
         assert_eq!(without_body, known);
         bodies.sort();
         let known = [
+            "ButtonsQuery",
             "ForbiddenWordInput",
             "ForbiddenWordPatch",
             "MailPreferences",

@@ -14,6 +14,10 @@ text_enum! {
         Closed = "closed",
         /// The author opened the thread again.
         Reopened = "reopened",
+        /// The author took the support thread.
+        Assigned = "assigned",
+        /// The author, or who had it, put the support thread back.
+        Released = "released",
     }
 }
 

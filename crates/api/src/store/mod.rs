@@ -38,6 +38,7 @@ mod read_states;
 mod schema;
 mod search;
 mod settings;
+mod support_queue;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text_enum;

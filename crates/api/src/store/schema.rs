@@ -251,9 +251,17 @@ diesel::table! {
     search_blocks (epoch, token) { epoch -> BigInt, token -> Text, ids -> Binary, }
 }
 
+diesel::table! {
+    support_queue (thread_id) {
+        thread_id -> BigInt,
+        waiting_since -> Timestamp,
+    }
+}
+
 diesel::joinable!(participants -> threads (thread_id));
+diesel::joinable!(support_queue -> threads (thread_id));
 diesel::joinable!(read_states -> threads (thread_id));
-diesel::allow_tables_to_appear_in_same_query!(participants, read_states, threads);
+diesel::allow_tables_to_appear_in_same_query!(participants, read_states, support_queue, threads);
 
 diesel::table! {
     webhooks (id) {

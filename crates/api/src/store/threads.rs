@@ -253,6 +253,16 @@ impl Reader<'_> {
             .optional()?)
     }
 
+    /// The open threads with these keys, in no order.
+    pub(crate) fn threads_with_keys(&mut self, keys: &[String]) -> Result<Vec<Thread>, StoreError> {
+        let mut found = Vec::new();
+        for keys in pieces(keys) {
+            let query = threads::table.filter(threads::open_key.eq_any(padded(keys)));
+            found.extend(prepared(query.select(Thread::as_select())).load(self.database)?);
+        }
+        Ok(found)
+    }
+
     /// A page of threads, latest activity first. Each way is a walk down one index in the order of the list.
     pub(crate) fn list_threads(
         &mut self,

@@ -227,6 +227,16 @@ fn shop(debian: &Debian) -> Result<Shop> {
     Ok(Shop::new(&Api::new("http://127.0.0.1:8090")?, key.trim()))
 }
 
+const UNLIMITED: &str = "limits.calls_per_minute = 0\nlimits.calls_per_minute_per_address = 0\n\
+                         limits.messages_per_minute_per_thread = 0\n";
+
+/// Who writes without a pause would soon be asked to wait. Settings of the owner's own, before the first install.
+fn nobody_writes_too_fast(debian: &Debian) -> Result<()> {
+    let folder = debian.path("/etc/chaffer");
+    std::fs::create_dir_all(&folder)?;
+    Ok(std::fs::write(folder.join("chaffer.local.toml"), UNLIMITED)?)
+}
+
 async fn nginx_starts(debian: &Debian) -> Result<Api> {
     let (status, output) = debian.run(&["nginx"]).await?;
     ensure!(status.success(), "nginx: {output}");
@@ -236,6 +246,7 @@ async fn nginx_starts(debian: &Debian) -> Result<Api> {
 async fn installs_upgrades_and_uninstalls(debian: &Debian) -> Result<()> {
     let shop_before = debian.read("/etc/nginx/sites-available/default")?;
     let front = nginx_starts(debian).await?;
+    nobody_writes_too_fast(debian)?;
     let output = debian.install(&INSTALL).await?;
     ensure!(output.contains("/etc/chaffer/api-key"), "{output}");
     the_secrets_are_kept(debian)?;
@@ -243,7 +254,8 @@ async fn installs_upgrades_and_uninstalls(debian: &Debian) -> Result<()> {
     let talk = Talk::start(debian).await?;
     // Any spelling that TOML has; the daemon listens there after the next upgrade.
     let local = debian.path("/etc/chaffer/chaffer.local.toml");
-    std::fs::write(&local, "push.http_listen = '127.0.0.1:8193' # not 8093\n")?;
+    let port = "push.http_listen = '127.0.0.1:8193' # not 8093\n";
+    std::fs::write(&local, format!("{UNLIMITED}{port}"))?;
     talk.goes_on_through_upgrades(debian, 2).await?;
     assert_eq!(Api::new("http://127.0.0.1:8193")?.get("/readyz").await?.status, 200);
 
@@ -320,6 +332,7 @@ async fn by_hand(debian: &Debian) -> Result<(String, PathBuf)> {
 async fn takes_a_mariadb(scene: &Scene, debian: &Debian) -> Result<()> {
     let mut mariadb = mariadb(scene).await?;
     let front = nginx_starts(debian).await?;
+    nobody_writes_too_fast(debian)?;
     let url = "mysql://chaffer:a-password@127.0.0.1:3306/chaffer\n";
     std::fs::write(debian.path("/root/chaffer-database"), url)?;
     let install = [&INSTALL[..], &["--database-file", "/root/chaffer-database"]].concat();

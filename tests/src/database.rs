@@ -104,6 +104,28 @@ impl Database {
         Ok(output.lines().map(columns).collect())
     }
 
+    /// All that the tables hold, as text.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn dump(&self) -> Result<String> {
+        match &self.place {
+            Place::File(_) => Ok(self.query(".dump").await?.concat().concat()),
+            Place::Server { server, name } => {
+                let options = ["--no-defaults", "--single-transaction", "--skip-extended-insert"];
+                let Server { user, password, host, port } = server;
+                Process::new("mariadb-dump", &self.folder, self.folder.join("mariadb.log"))
+                    .args(options)
+                    .args(["--default-character-set=utf8mb4", "--skip-ssl"])
+                    .args([format!("-h{host}"), format!("-P{port}"), format!("-u{user}")])
+                    .args([name.clone()])
+                    .env("MYSQL_PWD", password)
+                    .run()
+                    .await
+            }
+        }
+    }
+
     /// The one number that a query answers.
     ///
     /// # Errors

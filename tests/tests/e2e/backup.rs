@@ -22,7 +22,7 @@ stories!(
 /// Every table but those of events, which a restore begins anew, and its columns that tell rows apart.
 const TABLES: [(&str, &str); 7] = [
     ("vendors", "id, name, status, plan_includes_messaging, created_at"),
-    ("users", "id, role, name, vendor_id, unread_total, manage_messages, created_at"),
+    ("users", "id, role, name, vendor_id, unread_total, manage_messages, erased_at, created_at"),
     ("threads", "id, subject_type, subject_id, subject_title, status, last_message_id, created_at"),
     ("participants", "thread_id, kind, participant_id, side, last_read_message_id, activity"),
     ("messages", "id, thread_id, author_id, text, client_id, flagged, created_at, read_at"),

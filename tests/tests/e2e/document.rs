@@ -118,6 +118,9 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
     document.send(shop, call, "/v1/users/ann/tokens", json!({"ttl_seconds": 60}), 201).await?;
     let empty = shop.send(shop.request(Method::POST, "/v1/users/ann/tokens")).await?;
     document.check(call, 201, empty)?;
+    let call = "delete /v1/users/{id}";
+    document.check(call, 204, shop.delete("/v1/users/ann").await?)?;
+    document.check("get /v1/users/{id}", 200, shop.get("/v1/users/ann").await?)?;
 
     // A conversation.
     let (call, as_buyer) = ("post /v1/threads", shop.acting("buyer"));

@@ -55,6 +55,7 @@ mod reading;
 mod requests;
 mod resume;
 mod retries;
+mod rights;
 mod roles;
 mod schemathesis;
 mod search;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Caller, ChatError, Context, Credentials, Refusal, messages};
+use super::{Caller, ChatError, Context, Credentials, messages};
 use crate::store::{AuditEntry, AuditFilter, Id, NewAuditEntry, Reader, Writer};
 
 /// Names of what is noted; they never change.
@@ -16,6 +16,7 @@ pub(crate) mod action {
     pub(crate) const WORD_CHANGED: &str = "forbidden_word.changed";
     pub(crate) const WORD_DELETED: &str = "forbidden_word.deleted";
     pub(crate) const WORDS_IMPORTED: &str = "forbidden_words.imported";
+    pub(crate) const USER_ERASED: &str = "user.erased";
     pub(crate) const SETTING_CHANGED: &str = "setting.changed";
 }
 
@@ -74,6 +75,11 @@ impl From<AuditEntry> for AuditView {
     }
 }
 
+/// A user as a target.
+pub(crate) fn user(id: &str) -> String {
+    format!("user:{id}")
+}
+
 /// Notes what the caller does.
 pub(crate) fn note(
     writer: &mut Writer<'_>,
@@ -104,11 +110,7 @@ pub(crate) fn list(
     filter: &AuditFilter,
     limit: i64,
 ) -> Result<AuditPage, ChatError> {
-    match Caller::resolve(reader, credentials)? {
-        Caller::Backend => {}
-        Caller::User { user, .. } if user.root => {}
-        Caller::User { .. } => return Err(Refusal::RootRequired.into()),
-    }
+    Caller::resolve(reader, credentials)?.require_root()?;
     let mut entries = reader.audit_entries(filter, limit + 1)?;
     let more = messages::cut(&mut entries, limit);
     let next_cursor = entries.last().filter(|_| more).map(|entry| entry.id.to_string());

@@ -58,6 +58,9 @@ impl Caller {
                 match (acting_user, user) {
                     (None, _) => Ok(Self::Backend),
                     (Some(_), None) => Err(Refusal::ActingUserUnknown.into()),
+                    (Some(_), Some(user)) if user.erased_at.is_some() => {
+                        Err(Refusal::ActingUserErased.into())
+                    }
                     (Some(_), Some(user)) => {
                         Ok(Self::User { user: Box::new(user), by_backend: true })
                     }
@@ -100,6 +103,15 @@ impl Caller {
             Self::User { user, by_backend: true } if user.root => Ok(()),
             Self::User { by_backend: true, .. } => Err(Refusal::RootRequired.into()),
             Self::User { .. } => Err(Refusal::BackendOnly.into()),
+        }
+    }
+
+    /// Refuses all but the shop's backend and root administrators, who may also come with tokens of their own.
+    pub(crate) fn require_root(&self) -> Result<(), ChatError> {
+        match self {
+            Self::Backend => Ok(()),
+            Self::User { user, .. } if user.root => Ok(()),
+            Self::User { .. } => Err(Refusal::RootRequired.into()),
         }
     }
 

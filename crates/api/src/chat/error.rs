@@ -131,7 +131,9 @@ refusals! {
     NotAllowed, Forbidden, "not_allowed", "This user may not do this.";
     ActingUserRequired, Unprocessable, "acting_user_required", "This call is made as a person: name the user in the header Chaffer-User.";
     ActingUserUnknown, Unprocessable, "acting_user_unknown", "The user in the header Chaffer-User is not known; PUT /v1/users/{id} first.";
+    ActingUserErased, Unprocessable, "acting_user_erased", "The user in the header Chaffer-User was erased: nothing can be done as that person any more.";
     UserNotFound, NotFound, "user_not_found", "There is no such user.";
+    UserErased, Conflict, "user_erased", "This user was erased and does not come back; take another id.";
     VendorNotFound, NotFound, "vendor_not_found", "There is no such vendor.";
     ThreadNotFound, NotFound, "thread_not_found", "There is no such thread.";
     WebhookNotFound, NotFound, "webhook_not_found", "There is no such webhook.";

@@ -14,6 +14,7 @@ pub mod attachments;
 pub mod audit;
 pub mod buttons;
 pub mod changes;
+pub mod erasure;
 pub mod events;
 pub mod forbidden_words;
 pub mod forbidden_words_csv;

@@ -118,6 +118,21 @@ pub(crate) fn see(reader: &mut Reader<'_>, user: &User, thread: Id) -> Result<Se
     Ok(Seen { thread, participants, seat })
 }
 
+/// Refuses to begin again with a person who was erased.
+pub(crate) fn require_people(
+    reader: &mut Reader<'_>,
+    participants: &[Participant],
+) -> Result<(), ChatError> {
+    let people = participants.iter().filter(|it| {
+        it.kind == ParticipantKind::User && matches!(it.side, Side::Customer | Side::Peer)
+    });
+    let ids: Vec<&str> = people.map(|it| it.participant_id.as_str()).collect();
+    match reader.users(&ids)?.iter().any(|user| user.erased_at.is_some()) {
+        true => Err(Refusal::UserErased.into()),
+        false => Ok(()),
+    }
+}
+
 /// Refuses to write where messaging is switched off (R9) or not part of the vendor's plan (R10).
 pub(crate) fn require_messaging(
     reader: &mut Reader<'_>,

@@ -246,8 +246,8 @@ fn require_known(
     parties: &Parties,
 ) -> Result<(), ChatError> {
     let mut problems = Problems::default();
-    if reader.user(&parties.customer)?.is_none() {
-        problems.add("/customer_id", "there is no such user; PUT /v1/users/{id} first");
+    if let Some(wrong) = unknown(reader, &parties.customer)? {
+        problems.add("/customer_id", wrong);
     }
     if let Some(vendor) = &parties.vendor
         && reader.vendor(vendor)?.is_none()
@@ -257,11 +257,20 @@ fn require_known(
         problems.add(pointer, "there is no such vendor; PUT /v1/vendors/{id} first");
     }
     if let Some(peer) = &parties.peer
-        && reader.user(peer)?.is_none()
+        && let Some(wrong) = unknown(reader, peer)?
     {
-        problems.add("/subject/id", "there is no such user; PUT /v1/users/{id} first");
+        problems.add("/subject/id", wrong);
     }
     problems.finish()
+}
+
+/// What keeps a user from being talked with.
+fn unknown(reader: &mut Reader<'_>, user: &str) -> Result<Option<&'static str>, ChatError> {
+    Ok(match reader.user(user)? {
+        None => Some("there is no such user; PUT /v1/users/{id} first"),
+        Some(user) if user.erased_at.is_some() => Some("this user was erased"),
+        Some(_) => None,
+    })
 }
 
 /// Who the customer of a person's thread is, and, for a vendor's admin, which vendor.

@@ -166,7 +166,8 @@ pub(crate) fn patch(
     one(writer, user, thread)
 }
 
-fn set_status(
+/// Closes a thread or opens it again; an entry in it says who did.
+pub(crate) fn set_status(
     writer: &mut Writer<'_>,
     context: &Context,
     user: &User,
@@ -177,6 +178,7 @@ fn set_status(
         ThreadStatus::Closed => (SystemEntry::Closed, None),
         ThreadStatus::Open => {
             rights::require_messaging(writer, participants)?;
+            rights::require_people(writer, participants)?;
             let key = starting::open_key_of(thread, participants);
             if writer.open_thread(&key)?.is_some() {
                 return Err(Refusal::OtherThreadOpen.into());

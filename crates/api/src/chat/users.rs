@@ -137,7 +137,7 @@ pub(crate) fn patch(
     patch: UserPatch,
 ) -> Result<UserView, ChatError> {
     Caller::resolve(writer, credentials)?.require_backend_or_root()?;
-    let now = UserView::from(writer.user(id)?.ok_or(Refusal::UserNotFound)?);
+    let now = UserView::from(present(writer, id)?);
     let input = UserInput {
         role: patch.role.unwrap_or(now.role),
         name: patch.name.unwrap_or(now.name),
@@ -188,8 +188,20 @@ pub(crate) fn token(
         problems.add("/ttl_seconds", format!("must be from 1 to {MAX_TTL_SECONDS}"));
     }
     problems.finish()?;
-    let user = reader.user(id)?.ok_or(Refusal::UserNotFound)?;
+    let user = present(reader, id)?;
     Ok(claims(&user, jti, context.now, request.ttl_seconds))
+}
+
+/// A user who was not erased.
+///
+/// # Errors
+/// [`Refusal::UserNotFound`], [`Refusal::UserErased`].
+pub(crate) fn present(reader: &mut Reader<'_>, id: &str) -> Result<User, ChatError> {
+    let user = reader.user(id)?.ok_or(Refusal::UserNotFound)?;
+    match user.erased_at {
+        Some(_) => Err(Refusal::UserErased.into()),
+        None => Ok(user),
+    }
 }
 
 /// What a token of this user says.
@@ -224,6 +236,9 @@ pub(crate) fn save(
         profiles: serde_json::json!(input.profiles).to_string(),
     };
     let before = writer.user(id)?;
+    if before.as_ref().is_some_and(|user| user.erased_at.is_some()) {
+        return Err(Refusal::UserErased.into());
+    }
     match &before {
         None => writer.insert_user(id, &fields, context.timestamp())?,
         Some(_) => writer.update_user(id, &fields, context.timestamp())?,
@@ -301,6 +316,15 @@ fn withdraw(writer: &mut Writer<'_>, context: &Context, user: &User) -> Result<(
         -hidden.iter().map(|state| state.unread_count).sum::<i64>(),
     )?;
 
+    revoke(writer, context, user)
+}
+
+/// Ends a user's tokens and open sockets.
+pub(crate) fn revoke(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    user: &User,
+) -> Result<(), ChatError> {
     // Later than any revocation before, whatever the clock of this node says.
     let before = match user.revoked_before {
         Some(last) => context.now.max(last.and_utc() + TimeDelta::milliseconds(1)),

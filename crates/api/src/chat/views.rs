@@ -254,7 +254,7 @@ pub struct ThreadView {
     example = json!({
         "id": "7", "role": "customer", "name": "Anna", "email": "anna@example.com",
         "avatar_url": null, "phone": null, "locale": "en", "vendor_id": null,
-        "root": false, "manage_messages": false, "profiles": [],
+        "root": false, "manage_messages": false, "profiles": [], "erased_at": null,
         "created_at": "2026-03-01T09:30:00.000Z", "updated_at": "2026-03-01T09:30:00.000Z"
     })
 )]
@@ -277,6 +277,10 @@ pub struct UserView {
     pub root: bool,
     pub manage_messages: bool,
     pub profiles: Vec<String>,
+    /// When the user was erased; what is personal is gone since.
+    #[serde(with = "chaffer_shared::time::option")]
+    #[schema(required = true)]
+    pub erased_at: Option<DateTime<Utc>>,
     #[serde(with = "chaffer_shared::time")]
     pub created_at: DateTime<Utc>,
     #[serde(with = "chaffer_shared::time")]
@@ -321,6 +325,7 @@ impl From<User> for UserView {
             root: user.root,
             manage_messages: user.manage_messages,
             profiles: serde_json::from_str(&user.profiles).unwrap_or_default(),
+            erased_at: user.erased_at.map(|at| at.and_utc()),
             created_at: user.created_at.and_utc(),
             updated_at: user.updated_at.and_utc(),
         }

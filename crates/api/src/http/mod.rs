@@ -98,6 +98,7 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(users::put_user)
         .service(users::patch_user)
         .service(users::get_user)
+        .service(users::erase_user)
         .service(users::create_token)
         .service(vendors::put_vendor)
         .service(vendors::get_vendor)

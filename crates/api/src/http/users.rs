@@ -1,7 +1,7 @@
 //! `/v1/users`: the shop mirrors its users and fetches their tokens.
 
 use actix_web::web::{Json, Path};
-use actix_web::{HttpRequest, HttpResponse, get, patch, post, put};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use super::extract::{Body, Nothing, Query, Sender, context};
 use super::middleware::random_id;
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
+use crate::chat::erasure;
 use crate::chat::users::{self, TokenRequest, UserInput, UserPatch};
 use crate::chat::views::UserView;
 
@@ -96,6 +97,26 @@ pub(super) async fn get_user(
     id: Path<String>,
 ) -> Result<Json<UserView>, Problem> {
     Ok(Json(state.store.read(move |reader| users::get(reader, &sender.0, &id)).await?))
+}
+
+/// Erases a person, for good: what the person wrote stays with those it was written to, as that of a "Deleted user". For the
+/// shop's backend and root administrators; noted in the audit log. Again is the same as once.
+#[utoipa::path(
+    tag = "users",
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128), super::ActingUser),
+    responses((status = 204, description = "Erased, now or before"), Errors),
+)]
+#[delete("/v1/users/{id}")]
+pub(super) async fn erase_user(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let context = context(&request);
+    state.store.write(move |writer| erasure::erase(writer, &sender.0, &context, &id)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// A short-lived token for a user's browser. Not kept, so it takes no `Idempotency-Key`.

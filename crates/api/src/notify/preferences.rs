@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::addresses::MailKeys;
-use crate::chat::{Caller, ChatError, Credentials, Refusal};
+use crate::chat::{Caller, ChatError, Credentials, Refusal, users};
 use crate::store::{MailChoice, Reader, Writer};
 
 /// Which mails a person wants.
@@ -41,9 +41,7 @@ pub(crate) fn put(
     preferences: MailPreferences,
 ) -> Result<MailPreferences, ChatError> {
     require_self(writer, credentials, user)?;
-    if writer.user(user)?.is_none() {
-        return Err(Refusal::UserNotFound.into());
-    }
+    users::present(writer, user)?;
     writer.set_mail_choice(user, preferences.mails)?;
     Ok(preferences)
 }
@@ -70,7 +68,8 @@ pub(crate) fn by_link(
     token: &str,
 ) -> Result<(String, MailPreferences), ChatError> {
     let user = keys.read_unsubscribe_token(token).ok_or(Refusal::MailLinkInvalid)?;
-    let user = reader.user(&user)?.ok_or(Refusal::MailLinkInvalid)?;
+    let user = reader.user(&user)?.filter(|user| user.erased_at.is_none());
+    let user = user.ok_or(Refusal::MailLinkInvalid)?;
     Ok((user.id, MailPreferences { mails: user.mail_choice }))
 }
 

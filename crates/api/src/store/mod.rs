@@ -14,6 +14,7 @@ mod connection;
 mod consumers;
 #[cfg(feature = "sqlite")]
 mod copy;
+mod erasure;
 mod error;
 mod events;
 mod executor;

@@ -73,6 +73,17 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// The threads that a user takes or took part in, in the order of their numbers.
+    pub(crate) fn threads_joined(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
+        let mut ids: Vec<Id> = participants::table
+            .filter(participants::kind.eq(ParticipantKind::User))
+            .filter(participants::participant_id.eq(user))
+            .select(participants::thread_id)
+            .load(self.database)?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
     /// Those of the candidates that are in a thread together with this participant.
     pub(crate) fn share_a_thread(
         &mut self,

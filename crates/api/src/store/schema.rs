@@ -41,6 +41,7 @@ diesel::table! {
         unread_total -> BigInt,
         mail_choice -> Text,
         revoked_before -> Nullable<Timestamp>,
+        erased_at -> Nullable<Timestamp>,
         created_at -> Timestamp,
         updated_at -> Timestamp,
     }

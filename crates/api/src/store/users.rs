@@ -53,6 +53,8 @@ pub struct User {
     pub mail_choice: MailChoice,
     /// Tokens issued at or before this moment count no longer.
     pub revoked_before: Option<Timestamp>,
+    /// When the person was erased; what is personal is gone since.
+    pub erased_at: Option<Timestamp>,
     /// When the user was first mirrored.
     pub created_at: Timestamp,
     /// When the user last changed.
@@ -101,6 +103,7 @@ impl Reader<'_> {
     pub(crate) fn operator_ids(&mut self) -> Result<Vec<String>, StoreError> {
         Ok(users::table
             .filter(users::role.eq(Role::Operator))
+            .filter(users::erased_at.is_null())
             .select(users::id)
             .load(self.database)?)
     }

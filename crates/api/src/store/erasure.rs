@@ -1,0 +1,134 @@
+//! Erasing a person: what goes from each table, and what stays without a name.
+
+use diesel::prelude::*;
+
+use super::prepared::pieces;
+use super::schema::{
+    idempotency_keys, mails, message_originals, message_versions, messages, read_states, threads,
+    users,
+};
+use super::{
+    FirstAnswer, Id, MailChoice, ParticipantKind, Reader, StoreError, SubjectType, Timestamp,
+    Writer,
+};
+
+impl Reader<'_> {
+    /// The messages of one author, in no order.
+    fn messages_by(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
+        Ok(messages::table
+            .filter(messages::author_kind.eq(ParticipantKind::User))
+            .filter(messages::author_id.eq(user))
+            .select(messages::id)
+            .load(self.database)?)
+    }
+
+    /// First answers in which this text stands; letters of either case may do.
+    pub(crate) fn first_answers_with(
+        &mut self,
+        text: &str,
+    ) -> Result<Vec<FirstAnswer>, StoreError> {
+        let mut pattern = String::from("%");
+        for letter in text.chars() {
+            if matches!(letter, '%' | '_' | '!') {
+                pattern.push('!');
+            }
+            pattern.push(letter);
+        }
+        pattern.push('%');
+        Ok(idempotency_keys::table
+            .filter(idempotency_keys::answer.like(pattern).escape('!'))
+            .select(FirstAnswer::as_select())
+            .load(self.database)?)
+    }
+}
+
+impl Writer<'_> {
+    /// Takes from a user, and from what the user did, everything but the id and what others were told.
+    pub(crate) fn erase_user(
+        &mut self,
+        id: &str,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let nothing = None::<String>;
+        diesel::update(users::table.find(id))
+            .set((
+                users::name.eq(name),
+                users::email.eq(&nothing),
+                users::avatar_url.eq(&nothing),
+                users::phone.eq(&nothing),
+                users::locale.eq(&nothing),
+                users::vendor_id.eq(&nothing),
+                users::root.eq(false),
+                users::manage_messages.eq(false),
+                users::profiles.eq("[]"),
+                users::unread_total.eq(0_i64),
+                users::mail_choice.eq(MailChoice::None),
+                users::updated_at.eq(now),
+                users::erased_at.eq(now),
+            ))
+            .execute(self.database)?;
+        let own = read_states::kind.eq(ParticipantKind::User).and(read_states::reader_id.eq(id));
+        diesel::delete(read_states::table.filter(own)).execute(self.database)?;
+        // Those that were sent, too: what went wrong with one may name the address.
+        diesel::delete(mails::table.filter(mails::user_id.eq(id))).execute(self.database)?;
+        self.erase_written_by(id)
+    }
+
+    /// What others never saw of somebody's messages, and what could be compared with it.
+    fn erase_written_by(&mut self, user: &str) -> Result<(), StoreError> {
+        let written = self.messages_by(user)?;
+        for ids in pieces(&written) {
+            let originals = message_originals::message_id.eq_any(ids);
+            diesel::delete(message_originals::table.filter(originals)).execute(self.database)?;
+            let versions = message_versions::message_id.eq_any(ids);
+            diesel::delete(message_versions::table.filter(versions)).execute(self.database)?;
+            // A hash of what was sent is as good as the text, where few texts come into question.
+            diesel::update(messages::table.filter(messages::id.eq_any(ids)))
+                .set((
+                    messages::client_id.eq(None::<String>),
+                    messages::request_hash.eq(None::<String>),
+                ))
+                .execute(self.database)?;
+            let taken_back = messages::id.eq_any(ids).and(messages::deleted_at.is_not_null());
+            diesel::update(messages::table.filter(taken_back))
+                .set(messages::text.eq(""))
+                .execute(self.database)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the person's name and picture from those of these threads that are about the person.
+    pub(crate) fn erase_subject(&mut self, user: &str, ids: &[Id]) -> Result<(), StoreError> {
+        for ids in pieces(ids) {
+            let about = threads::table
+                .filter(threads::id.eq_any(ids))
+                .filter(threads::subject_type.eq(SubjectType::User))
+                .filter(threads::subject_id.eq(user));
+            diesel::update(about)
+                .set((
+                    threads::subject_title.eq(None::<String>),
+                    threads::subject_url.eq(None::<String>),
+                    threads::subject_image_url.eq(None::<String>),
+                ))
+                .execute(self.database)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets all first answers to a caller.
+    pub(crate) fn delete_first_answers(&mut self, caller: &str) -> Result<(), StoreError> {
+        let own = idempotency_keys::table.filter(idempotency_keys::caller.eq(caller));
+        diesel::delete(own).execute(self.database)?;
+        Ok(())
+    }
+
+    /// Keeps another text of a first answer.
+    pub(crate) fn change_first_answer(&mut self, answer: &FirstAnswer) -> Result<(), StoreError> {
+        let row = idempotency_keys::table.find((&answer.caller, &answer.idempotency_key));
+        diesel::update(row)
+            .set(idempotency_keys::answer.eq(&answer.answer))
+            .execute(self.database)?;
+        Ok(())
+    }
+}

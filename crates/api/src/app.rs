@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt;
 
 use crate::chat::attachments;
+use crate::chat::retention::MachineDays;
 use crate::files::{self, Files};
 use crate::http::{self, State};
 use crate::limits::Limits;
@@ -131,18 +132,11 @@ impl Api {
         let webhooks_handle = webhooks.handle();
         let side_door = SideDoor::new(config.push_http_url(), link_keys.clone())
             .context("cannot build the HTTP client")?;
-        // What became of a mail is known for at least as long as it can be answered.
-        let mail_days = config.mail.keep_days.max(config.mail.reply_days);
         let mut tasks = vec![
             tokio::spawn(publisher.run(stop.clone())),
             tokio::spawn(webhooks.run(stop.clone())),
             tokio::spawn(indexer::run(store.clone(), stop.clone())),
-            tokio::spawn(retention::run(
-                store.clone(),
-                config.api.event_days,
-                mail_days,
-                stop.clone(),
-            )),
+            tokio::spawn(retention::run(store.clone(), MachineDays::of(&config), stop.clone())),
         ];
         let files = Arc::new(Files::open(&config.files)?);
         tasks.push(tokio::spawn(files::sweep::run(

@@ -1,24 +1,20 @@
-//! Forgets what is kept for a time only: old events, first answers to calls with an `Idempotency-Key`, and what became of
-//! mails.
+//! Forgets what is kept for a time only, in small pieces, so that no write waits long behind it. How long is said by
+//! `chat/retention.rs`, whose dry run tells what this would do.
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Store, StoreError};
+use crate::chat::retention::{self, MachineDays, TrialDays};
+use crate::store::{Aged, Id, Store, StoreError, Timestamp};
 
 const EVERY: Duration = Duration::from_secs(600);
-/// Rows that one commit forgets, so that no write waits long behind it.
+/// Rows that one commit forgets.
 const BATCH: i64 = 1000;
-/// A century: longer is for ever.
-const MAX_DAYS: u32 = 36_500;
-/// How long a first answer is given again.
-const ANSWERS: TimeDelta = TimeDelta::hours(24);
 
 /// Runs until it is told to stop.
-pub async fn run(store: Store, event_days: u32, mail_days: u32, stop: CancellationToken) {
+pub async fn run(store: Store, machine: MachineDays, stop: CancellationToken) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -26,29 +22,69 @@ pub async fn run(store: Store, event_days: u32, mail_days: u32, stop: Cancellati
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        if let Err(error) = forget(&store, event_days, mail_days).await {
+        let forgotten = tokio::select! {
+            () = stop.cancelled() => return,
+            forgotten = forget(&store, machine) => forgotten,
+        };
+        if let Err(error) = forgotten {
             tracing::warn!(%error, "cannot forget what is old; trying again later");
         }
     }
 }
 
-async fn forget(store: &Store, event_days: u32, mail_days: u32) -> Result<(), StoreError> {
+async fn forget(store: &Store, machine: MachineDays) -> Result<(), StoreError> {
     let now = chaffer_shared::time::now().naive_utc();
-    let events_before = now - TimeDelta::days(i64::from(event_days.clamp(1, MAX_DAYS)));
-    store.write(move |writer| writer.prune_first_answers(now - ANSWERS)).await?;
-    while store.write(move |writer| writer.prune_deliveries(events_before, BATCH)).await? > 0 {}
-    let mails_before = now - TimeDelta::days(i64::from(mail_days.clamp(1, MAX_DAYS)));
-    while store.write(move |writer| writer.prune_mails(mails_before, BATCH)).await? > 0 {}
-    let mut forgotten = 0;
-    loop {
-        let batch = store.write(move |writer| writer.prune_events(events_before, BATCH)).await?;
-        if batch == 0 {
-            break;
+    let terms =
+        store.read(move |reader| retention::terms(reader, machine, TrialDays::default())).await?;
+    for term in terms {
+        let Some(before) = term.before(now) else { continue };
+        let forgotten = match term.aged {
+            Aged::Threads => forget_threads(store, before, now).await?,
+            aged => forget_rows(store, aged, before).await?,
+        };
+        if forgotten > 0 {
+            tracing::info!(kind = ?term.aged, forgotten, "forgot what is old");
         }
-        forgotten += batch;
-    }
-    if forgotten > 0 {
-        tracing::info!(events = forgotten, "forgot old events");
     }
     Ok(())
+}
+
+async fn forget_threads(
+    store: &Store,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let (mut forgotten, mut after): (usize, Id) = (0, 0);
+    loop {
+        let page = store.read(move |reader| reader.idle_threads(before, after, BATCH)).await?;
+        let Some(last) = page.last() else { return Ok(forgotten) };
+        after = *last;
+        for thread in page {
+            let piece = move |writer: &mut crate::store::Writer<'_>| {
+                retention::forget_thread(writer, thread, before, now)
+            };
+            while !store.write(piece).await? {}
+            forgotten += 1;
+        }
+    }
+}
+
+async fn forget_rows(store: &Store, aged: Aged, before: Timestamp) -> Result<usize, StoreError> {
+    let mut forgotten = 0;
+    loop {
+        let batch = store
+            .write(move |writer| match aged {
+                Aged::AuditLog => writer.prune_audit_log(before, BATCH),
+                Aged::Events => writer.prune_events(before, BATCH),
+                Aged::WebhookDeliveries => writer.prune_deliveries(before, BATCH),
+                Aged::Mails => writer.prune_mails(before, BATCH),
+                Aged::FirstAnswers => writer.prune_first_answers(before, BATCH),
+                Aged::Threads => Ok(0),
+            })
+            .await?;
+        forgotten += batch;
+        if batch == 0 {
+            return Ok(forgotten);
+        }
+    }
 }

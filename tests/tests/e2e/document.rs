@@ -63,7 +63,7 @@ impl Document {
         };
         let kind = answer.header("content-type").unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default();
-        if kind == "text/csv" {
+        if matches!(kind, "text/csv" | "application/zip") {
             ensure!(content.contains_key(kind), "{call}: answers {kind}");
             return Ok(json!(answer.text));
         }
@@ -118,9 +118,11 @@ async fn b5_answers_are_what_the_document_says(scene: &Scene) -> Result<()> {
     document.send(shop, call, "/v1/users/ann/tokens", json!({"ttl_seconds": 60}), 201).await?;
     let empty = shop.send(shop.request(Method::POST, "/v1/users/ann/tokens")).await?;
     document.check(call, 201, empty)?;
+    document.check("get /v1/users/{id}/export", 200, shop.get("/v1/users/ann/export").await?)?;
     let call = "delete /v1/users/{id}";
     document.check(call, 204, shop.delete("/v1/users/ann").await?)?;
     document.check("get /v1/users/{id}", 200, shop.get("/v1/users/ann").await?)?;
+    document.check("get /v1/users/{id}/export", 409, shop.get("/v1/users/ann/export").await?)?;
 
     // A conversation.
     let (call, as_buyer) = ("post /v1/threads", shop.acting("buyer"));
@@ -285,6 +287,8 @@ async fn forbidden_words(cast: &Cast, document: &Document, thread: &str) -> Resu
         let call = format!("get /v1/settings{}", path.split('?').next().unwrap_or_default());
         document.check(&call, 200, boss.get(&format!("/v1/settings{path}")).await?)?;
     }
+    let retention = boss.get("/v1/retention?retention_thread_days=30").await?;
+    document.check("get /v1/retention", 200, retention)?;
     let nobody = cast.stack.anonymous()?;
     let call = "get /v1/settings/public";
     let public = nobody.get("/v1/settings/public").await?;

@@ -39,7 +39,7 @@ enum Rule {
 fn rule(method: &str, path: &str) -> Option<Rule> {
     Some(match (method, path) {
         ("put" | "patch" | "get" | "delete", "/v1/users/{id}") => Rule::Backend,
-        ("post", "/v1/users/{id}/tokens") => Rule::Backend,
+        ("post", "/v1/users/{id}/tokens") | ("get", "/v1/users/{id}/export") => Rule::Backend,
         ("put" | "patch" | "get", "/v1/vendors/{id}") => Rule::Backend,
         ("post", "/v1/unread/batch") => Rule::Backend,
         (_, path) if path.starts_with("/v1/webhooks") => Rule::Backend,
@@ -58,6 +58,7 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         ("get", "/v1/messages/{id}/original" | "/v1/messages/{id}/history") => Rule::Backend,
         ("get", "/v1/audit-log") => Rule::Backend,
         ("patch" | "delete", "/v1/messages/{id}") => Rule::Message,
+        ("get", "/v1/retention") => Rule::Backend,
         ("get" | "patch", "/v1/settings") => Rule::Backend,
         ("get", "/v1/settings/definitions" | "/v1/settings/machine" | "/v1/settings/history") => {
             Rule::Backend

@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{ChatError, Context, Refusal};
+use super::audit::{self, action};
+use super::{Caller, ChatError, Context, Refusal};
 use crate::store::{ApiKey, Writer};
 
 /// How many keys may be live at once: the one in use, and the next one during a rotation.
@@ -65,7 +66,8 @@ pub(crate) fn revoke(
     let oldest = keys.into_iter().min_by_key(|key| key.created_at);
     let oldest = oldest.ok_or(Refusal::ApiKeyNotFound)?;
     writer.revoke_api_key(&oldest.hash, context.timestamp())?;
-    Ok(())
+    let target = format!("api_key:{name}");
+    audit::note(writer, &Caller::Backend, context, action::API_KEY_REVOKED, target, None)
 }
 
 fn live(writer: &mut Writer<'_>) -> Result<Vec<ApiKey>, ChatError> {
@@ -89,5 +91,6 @@ fn keep(
         created_at: context.timestamp(),
         revoked_at: None,
     })?;
-    Ok(())
+    let target = format!("api_key:{name}");
+    audit::note(writer, &Caller::Backend, context, action::API_KEY_CREATED, target, None)
 }

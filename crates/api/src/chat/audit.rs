@@ -17,6 +17,21 @@ pub(crate) mod action {
     pub(crate) const WORD_DELETED: &str = "forbidden_word.deleted";
     pub(crate) const WORDS_IMPORTED: &str = "forbidden_words.imported";
     pub(crate) const USER_ERASED: &str = "user.erased";
+    pub(crate) const USER_EXPORTED: &str = "user.exported";
+    pub(crate) const RIGHTS_CHANGED: &str = "user.rights_changed";
+    pub(crate) const VENDOR_CHANGED: &str = "vendor.changed";
+    pub(crate) const THREAD_CLOSED: &str = "thread.closed";
+    pub(crate) const THREAD_REOPENED: &str = "thread.reopened";
+    pub(crate) const WEBHOOK_CREATED: &str = "webhook.created";
+    pub(crate) const WEBHOOK_CHANGED: &str = "webhook.changed";
+    pub(crate) const WEBHOOK_DELETED: &str = "webhook.deleted";
+    pub(crate) const WEBHOOK_SECRET_ROTATED: &str = "webhook.secret_rotated";
+    pub(crate) const WEBHOOK_REPLAYED: &str = "webhook.replayed";
+    pub(crate) const TEMPLATE_CHANGED: &str = "mail_template.changed";
+    pub(crate) const TEMPLATE_RESET: &str = "mail_template.reset";
+    pub(crate) const MAIL_RETRIED: &str = "mail.retried";
+    pub(crate) const API_KEY_CREATED: &str = "api_key.created";
+    pub(crate) const API_KEY_REVOKED: &str = "api_key.revoked";
     pub(crate) const SETTING_CHANGED: &str = "setting.changed";
 }
 

@@ -18,6 +18,7 @@ pub use definition::Visibility;
 use definition::{Definition, Kind};
 
 use super::audit::{self, action};
+use super::retention::MAX_DAYS;
 use super::validate::Problems;
 use super::{Caller, ChatError, Context, Credentials, messages, rights};
 use crate::store::{AuditEntry, AuditFilter, Id, Reader, StoreError, Writer};
@@ -125,6 +126,10 @@ settings! {
     Staff mail_digest_hours: i64 = 24, Kind::Number { min: 0, max: 744 };
     /// Whether what was masked (R11) is kept for administrators, from the next message on.
     Staff keep_originals: bool = false, Kind::Switch;
+    /// After how many days without a message a thread is deleted, with all that is in it; 0: never (B6).
+    Staff retention_thread_days: i64 = 0, Kind::Number { min: 0, max: MAX_DAYS };
+    /// For how many days the audit log is kept; 0: for ever (B6).
+    Staff retention_audit_days: i64 = 0, Kind::Number { min: 0, max: MAX_DAYS };
 }
 
 /// Which settings are to be changed, and to what; null goes back to the default.

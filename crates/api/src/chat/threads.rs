@@ -5,6 +5,7 @@ use chaffer_shared::topic::Topic;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::audit::{self, action};
 use super::rights::{self, Seat, Seen};
 use super::views::{Directory, ThreadView, sees_flags};
 use super::{
@@ -162,6 +163,13 @@ pub(crate) fn patch(
     let seen = rights::see(writer, user, thread)?;
     if let Some(status) = patch.status.filter(|status| *status != seen.thread.status) {
         set_status(writer, context, user, &seen, status)?;
+        if seen.seat.side == Side::Staff {
+            let action = match status {
+                ThreadStatus::Closed => action::THREAD_CLOSED,
+                ThreadStatus::Open => action::THREAD_REOPENED,
+            };
+            audit::note(writer, &caller, context, action, format!("thread:{thread}"), None)?;
+        }
     }
     one(writer, user, thread)
 }

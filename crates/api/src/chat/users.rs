@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::audit::{self, action};
 use super::validate::Problems;
 use super::views::UserView;
 use super::{
@@ -118,11 +119,15 @@ pub(crate) fn put(
     id: &str,
     input: &UserInput,
 ) -> Result<(UserView, bool), ChatError> {
-    Caller::resolve(writer, credentials)?.require_backend_or_root()?;
+    let caller = Caller::resolve(writer, credentials)?;
+    caller.require_backend_or_root()?;
     let mut problems = Problems::default();
     problems.path_id("id", id);
     problems.finish()?;
-    save(writer, context, id, input)
+    let before = writer.user(id)?;
+    let done = save(writer, context, id, input)?;
+    note_rights(writer, &caller, context, before.as_ref(), id)?;
+    Ok(done)
 }
 
 /// Changes some fields of a user.
@@ -136,8 +141,10 @@ pub(crate) fn patch(
     id: &str,
     patch: UserPatch,
 ) -> Result<UserView, ChatError> {
-    Caller::resolve(writer, credentials)?.require_backend_or_root()?;
-    let now = UserView::from(present(writer, id)?);
+    let caller = Caller::resolve(writer, credentials)?;
+    caller.require_backend_or_root()?;
+    let before = present(writer, id)?;
+    let now = UserView::from(before.clone());
     let input = UserInput {
         role: patch.role.unwrap_or(now.role),
         name: patch.name.unwrap_or(now.name),
@@ -150,7 +157,38 @@ pub(crate) fn patch(
         manage_messages: patch.manage_messages.unwrap_or(now.manage_messages),
         profiles: patch.profiles.unwrap_or(now.profiles),
     };
-    Ok(save(writer, context, id, &input)?.0)
+    let (view, _) = save(writer, context, id, &input)?;
+    note_rights(writer, &caller, context, Some(&before), id)?;
+    Ok(view)
+}
+
+/// Notes who may do more, or less, than before: staff by their role and rights, and who acts for which vendor.
+fn note_rights(
+    writer: &mut Writer<'_>,
+    caller: &Caller,
+    context: &Context,
+    before: Option<&User>,
+    id: &str,
+) -> Result<(), ChatError> {
+    let rights = |user: &User| {
+        serde_json::json!({
+            "role": user.role,
+            "vendor_id": user.vendor_id,
+            "root": user.root,
+            "manage_messages": user.manage_messages,
+        })
+    };
+    let after = writer.user(id)?.ok_or(Refusal::UserNotFound)?;
+    let (from, to) = (before.map(rights), rights(&after));
+    let is_news = match &from {
+        Some(from) => *from != to,
+        None => after.role != Role::Customer,
+    };
+    if !is_news {
+        return Ok(());
+    }
+    let data = Some(serde_json::json!({"from": from, "to": to}));
+    audit::note(writer, caller, context, action::RIGHTS_CHANGED, audit::user(id), data)
 }
 
 /// One user, for the shop's backend or the user itself.

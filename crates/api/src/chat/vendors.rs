@@ -3,10 +3,11 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::audit::{self, action};
 use super::validate::Problems;
 use super::views::VendorView;
 use super::{Caller, ChatError, Context, Credentials, Refusal};
-use crate::store::{Reader, VendorFields, VendorStatus, Writer};
+use crate::store::{Reader, Vendor, VendorFields, VendorStatus, Writer};
 
 /// What the shop says of a vendor; replaces what it said before.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -47,11 +48,27 @@ pub(crate) fn put(
     id: &str,
     input: &VendorInput,
 ) -> Result<(VendorView, bool), ChatError> {
-    Caller::resolve(writer, credentials)?.require_backend_or_root()?;
+    let caller = Caller::resolve(writer, credentials)?;
+    caller.require_backend_or_root()?;
     let mut problems = Problems::default();
     problems.path_id("id", id);
     problems.finish()?;
-    save(writer, context, id, input)
+    let messaging = |vendor: &Vendor| {
+        serde_json::json!({
+            "status": vendor.status,
+            "plan_includes_messaging": vendor.plan_includes_messaging,
+        })
+    };
+    let before = writer.vendor(id)?;
+    let done = save(writer, context, id, input)?;
+    let (from, after) = (before.as_ref().map(messaging), writer.vendor(id)?);
+    let to = after.as_ref().map(messaging);
+    // A new one is noted only when it may not do what vendors do.
+    if from != to && (from.is_some() || !after.is_some_and(|vendor| vendor.may_message())) {
+        let (target, data) = (format!("vendor:{id}"), serde_json::json!({"from": from, "to": to}));
+        audit::note(writer, &caller, context, action::VENDOR_CHANGED, target, Some(data))?;
+    }
+    Ok(done)
 }
 
 /// Mirrors a vendor on the shop's own word.

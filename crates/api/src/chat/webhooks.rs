@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::audit::{self, action};
 use super::messages::cut;
 use super::object;
 use super::validate::Problems;
@@ -226,6 +227,19 @@ fn may(reader: &mut Reader<'_>, credentials: &Credentials) -> Result<(), ChatErr
     Caller::resolve(reader, credentials)?.require_backend_or_root()
 }
 
+/// Notes what was done to a webhook: never its address or secret.
+fn note(
+    writer: &mut Writer<'_>,
+    credentials: &Credentials,
+    context: &Context,
+    action: &'static str,
+    id: &str,
+    data: Option<serde_json::Value>,
+) -> Result<(), ChatError> {
+    let caller = Caller::resolve(writer, credentials)?;
+    audit::note(writer, &caller, context, action, format!("webhook:{id}"), data)
+}
+
 /// One webhook, for a caller who may look after it.
 fn open(
     reader: &mut Reader<'_>,
@@ -338,6 +352,8 @@ pub(crate) fn create(
         updated_at: context.timestamp(),
     };
     writer.insert_webhook(&webhook)?;
+    let data = serde_json::json!({"events": input.events});
+    note(writer, credentials, context, action::WEBHOOK_CREATED, id, Some(data))?;
     Ok(WebhookView { secret: Some(secret.to_owned()), ..webhook.into() })
 }
 
@@ -380,6 +396,13 @@ pub(crate) fn patch(
     }
     webhook.updated_at = context.timestamp();
     writer.update_webhook(&webhook)?;
+    let data = serde_json::json!({
+        "url": input.url.is_some(),
+        "description": input.description.is_some(),
+        "events": input.events,
+        "status": input.status,
+    });
+    note(writer, credentials, context, action::WEBHOOK_CHANGED, id, Some(data))?;
     Ok(webhook.into())
 }
 
@@ -390,10 +413,12 @@ pub(crate) fn patch(
 pub(crate) fn delete(
     writer: &mut Writer<'_>,
     credentials: &Credentials,
+    context: &Context,
     id: &str,
 ) -> Result<(), ChatError> {
     open(writer, credentials, id)?;
-    Ok(writer.delete_webhook(id)?)
+    writer.delete_webhook(id)?;
+    note(writer, credentials, context, action::WEBHOOK_DELETED, id, None)
 }
 
 /// Gives a webhook another secret. For a day both sign, so that the receiver can be changed without a pause.
@@ -412,6 +437,7 @@ pub(crate) fn rotate(
     webhook.previous_until = Some(context.timestamp() + ROTATION);
     webhook.updated_at = context.timestamp();
     writer.update_webhook(&webhook)?;
+    note(writer, credentials, context, action::WEBHOOK_SECRET_ROTATED, id, None)?;
     Ok(WebhookView { secret: Some(secret.to_owned()), ..webhook.into() })
 }
 
@@ -494,6 +520,8 @@ pub(crate) fn replay(
     delivery.tries = 0;
     delivery.next_attempt_at = Some(context.timestamp());
     writer.update_delivery(&delivery)?;
+    let data = serde_json::json!({"delivery": message});
+    note(writer, credentials, context, action::WEBHOOK_REPLAYED, id, Some(data))?;
     Ok(delivery.into())
 }
 
@@ -517,5 +545,7 @@ pub(crate) fn replay_failed(
     problems.finish()?;
     let since = input.since.naive_utc();
     let replayed = writer.revive_deliveries(id, since, context.timestamp())?;
+    let data = serde_json::json!({"since": input.since, "deliveries": replayed});
+    note(writer, credentials, context, action::WEBHOOK_REPLAYED, id, Some(data))?;
     Ok(Replayed { replayed })
 }

@@ -188,11 +188,14 @@ pub(super) async fn put_template(
 #[delete("/v1/mail/templates/{audience}/{kind}/{language}")]
 pub(super) async fn reset_template(
     state: Shared,
+    request: HttpRequest,
     sender: Sender,
     _: Query<Nothing>,
     path: Path<TemplatePath>,
 ) -> Result<HttpResponse, Problem> {
-    let reset = state.store.write(move |writer| admin::reset_template(writer, &sender.0, &path));
+    let context = context(&request);
+    let reset =
+        state.store.write(move |writer| admin::reset_template(writer, &sender.0, &context, &path));
     Ok(match reset.await? {
         Some(template) => HttpResponse::Ok().json(template),
         None => HttpResponse::NoContent().finish(),

@@ -19,6 +19,7 @@ mod moderation;
 mod openapi;
 mod pages;
 mod presence;
+mod retention;
 mod search;
 mod settings;
 mod support;
@@ -99,6 +100,7 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(users::patch_user)
         .service(users::get_user)
         .service(users::erase_user)
+        .service(users::export_user)
         .service(users::create_token)
         .service(vendors::put_vendor)
         .service(vendors::get_vendor)
@@ -130,6 +132,7 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(forbidden_words::patch_forbidden_word)
         .service(forbidden_words::delete_forbidden_word)
         .service(moderation::get_audit_log)
+        .service(retention::get_retention)
         .service(settings::get_settings)
         .service(settings::patch_settings)
         .service(settings::get_public_settings)

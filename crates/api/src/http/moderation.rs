@@ -2,6 +2,7 @@
 
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse, get};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -9,6 +10,7 @@ use super::Shared;
 use super::error::Problem;
 use super::extract::{Nothing, Query, Sender, context, paging, path_number};
 use super::openapi::Errors;
+use super::threads::moment;
 use crate::chat::audit::{self, AuditPage};
 use crate::chat::changes::{self, HistoryView};
 use crate::chat::originals::{self, OriginalView};
@@ -68,6 +70,12 @@ struct AuditQuery {
     actor_id: Option<String>,
     /// Of this kind, e.g. `message.original_read`.
     action: Option<String>,
+    /// Done to this, e.g. `user:7`.
+    target: Option<String>,
+    /// From this moment on.
+    since: Option<DateTime<Utc>>,
+    /// Before this moment.
+    until: Option<DateTime<Utc>>,
     /// Length of a page: 30 unless given, at most 100.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<i64>,
@@ -89,7 +97,13 @@ pub(super) async fn get_audit_log(
 ) -> Result<Json<AuditPage>, Problem> {
     let query = query.0;
     let (limit, below) = paging(query.limit, query.cursor.as_deref())?;
-    let filter =
-        AuditFilter { actor_id: query.actor_id, action: query.action, target: None, below };
+    let filter = AuditFilter {
+        actor_id: query.actor_id,
+        action: query.action,
+        target: query.target,
+        since: moment("since", query.since)?,
+        until: moment("until", query.until)?,
+        below,
+    };
     Ok(Json(state.store.read(move |reader| audit::list(reader, &sender.0, &filter, limit)).await?))
 }

@@ -63,8 +63,8 @@ macro_rules! list_query {
                         customer_id: self.customer_id,
                         subject_type: self.subject_type,
                         status: self.status,
-                        created_after: naive("created_after", self.created_after)?,
-                        created_before: naive("created_before", self.created_before)?,
+                        created_after: moment("created_after", self.created_after)?,
+                        created_before: moment("created_before", self.created_before)?,
                         below: None,
                     },
                     unread: self.unread,
@@ -88,7 +88,7 @@ pub(super) struct Asked {
 }
 
 /// A moment that both databases can hold.
-fn naive(name: &str, at: Option<DateTime<Utc>>) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn moment(name: &str, at: Option<DateTime<Utc>>) -> Result<Option<Timestamp>, Problem> {
     let known = at.is_none_or(|at| (1..=9999).contains(&at.year()));
     let problem = || FieldError::parameter(name, "must be in the years 1 to 9999");
     if known { Ok(at.map(|at| at.naive_utc())) } else { Err(Problem::invalid(vec![problem()])) }

@@ -1,9 +1,13 @@
 //! `/v1/users`: the shop mirrors its users and fetches their tokens.
 
-use actix_web::web::{Json, Path};
+use actix_web::body::SizedStream;
+use actix_web::http::header;
+use actix_web::web::{Bytes, Json, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use chrono::{DateTime, Utc};
+use futures_util::stream;
 use serde::Serialize;
+use tokio::io::AsyncReadExt;
 use utoipa::ToSchema;
 
 use super::error::Problem;
@@ -11,9 +15,11 @@ use super::extract::{Body, Nothing, Query, Sender, context};
 use super::middleware::random_id;
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
-use crate::chat::erasure;
 use crate::chat::users::{self, TokenRequest, UserInput, UserPatch};
 use crate::chat::views::UserView;
+use crate::chat::{ChatError, erasure, export as person};
+use crate::export;
+use crate::store::StoreError;
 
 /// A user's token.
 #[derive(Debug, Serialize, ToSchema)]
@@ -118,6 +124,47 @@ pub(super) async fn erase_user(
     state.store.write(move |writer| erasure::erase(writer, &sender.0, &context, &id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
+
+/// All that is kept of one person, as a ZIP of JSON files: profile, read states, mails, what the audit log says that the person
+/// did, and each thread with its messages as the person may see them. For the person, the shop's backend and root
+/// administrators; noted in the audit log.
+#[utoipa::path(
+    tag = "users",
+    params(("id" = String, Path, description = "The shop's id of the user", max_length = 128), super::ActingUser),
+    responses((status = 200, body = Vec<u8>, content_type = "application/zip", description = "The archive"), (status = 409, body = Problem, content_type = "application/problem+json", description = "The person was erased"), Errors),
+)]
+#[get("/v1/users/{id}/export")]
+pub(super) async fn export_user(
+    state: Shared,
+    request: HttpRequest,
+    sender: Sender,
+    _: Query<Nothing>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (context, turn) = (context(&request), export::Turn::take()?);
+    let begin = move |writer: &mut crate::store::Writer<'_>| {
+        person::begin(writer, &sender.0, &context, &id)
+    };
+    let user = state.store.write(begin).await?;
+    let file = export::pack(state.store.clone(), user, turn).await?;
+    let failed = |error| ChatError::from(StoreError::File("cannot read an export".into(), error));
+    let length = file.metadata().map_err(failed)?.len();
+    let file = tokio::fs::File::from_std(file);
+    let chunks = stream::try_unfold(file, async |mut file| {
+        let mut chunk = vec![0; CHUNK];
+        let count = file.read(&mut chunk).await?;
+        chunk.truncate(count);
+        Ok::<_, std::io::Error>((count > 0).then(|| (Bytes::from(chunk), file)))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/zip")
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"export.zip\""))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(SizedStream::new(length, chunks)))
+}
+
+/// How much of an export is read and sent at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// A short-lived token for a user's browser. Not kept, so it takes no `Idempotency-Key`.
 #[utoipa::path(

@@ -130,11 +130,13 @@ pub(super) async fn patch_webhook(
 #[delete("/v1/webhooks/{id}")]
 pub(super) async fn delete_webhook(
     state: Shared,
+    request: HttpRequest,
     sender: Sender,
     _: Query<Nothing>,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    state.store.write(move |writer| webhooks::delete(writer, &sender.0, &id)).await?;
+    let context = context(&request);
+    state.store.write(move |writer| webhooks::delete(writer, &sender.0, &context, &id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

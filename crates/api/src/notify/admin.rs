@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::templates::{self, Parts};
+use crate::chat::audit::{self, action};
 use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, messages, rights};
 use crate::store::{
     Audience, Id, Mail, MailFilter, MailKind, MailState, MailTemplate, Reader, Writer,
@@ -218,15 +219,15 @@ impl MailTemplateInput {
 }
 
 /// The shop's backend, or an administrator who may manage messages.
-fn require_staff(reader: &mut Reader<'_>, credentials: &Credentials) -> Result<(), ChatError> {
-    match Caller::resolve(reader, credentials)? {
-        Caller::User { user, .. } if rights::manages_messages(&user) => Ok(()),
-        Caller::User { user, .. } => {
-            rights::require_messages(&user)?;
-            Err(Refusal::NotAllowed.into())
-        }
-        Caller::Backend => Ok(()),
-    }
+fn require_staff(reader: &mut Reader<'_>, credentials: &Credentials) -> Result<Caller, ChatError> {
+    let caller = Caller::resolve(reader, credentials)?;
+    rights::require_moderator(&caller)?;
+    Ok(caller)
+}
+
+/// A template as a target of the audit log.
+fn target((audience, kind, language): &TemplatePath) -> String {
+    format!("mail_template:{audience}/{kind}/{language}")
 }
 
 /// A page of the queue and of what became of earlier mails.
@@ -256,7 +257,7 @@ pub(crate) fn retry(
     context: &Context,
     id: &str,
 ) -> Result<MailView, ChatError> {
-    require_staff(writer, credentials)?;
+    let caller = require_staff(writer, credentials)?;
     // A text that is no number is no mail.
     let id = id.parse().ok().filter(|number: &Id| number.to_string() == id);
     let mail = writer.mail(id.ok_or(Refusal::MailNotFound)?)?.ok_or(Refusal::MailNotFound)?;
@@ -271,6 +272,8 @@ pub(crate) fn retry(
         ..mail
     };
     writer.save_mail(&mail)?;
+    let target = format!("mail:{}", mail.id);
+    audit::note(writer, &caller, context, action::MAIL_RETRIED, target, None)?;
     Ok(mail.into())
 }
 
@@ -326,7 +329,7 @@ pub(crate) fn put_template(
     path: &TemplatePath,
     input: &MailTemplateInput,
 ) -> Result<MailTemplateView, ChatError> {
-    require_staff(writer, credentials)?;
+    let caller = require_staff(writer, credentials)?;
     let key = TemplateKey::parse(path)?;
     templates::check(key.kind, &input.parts())?;
     let template = MailTemplate {
@@ -339,6 +342,7 @@ pub(crate) fn put_template(
         updated_at: context.timestamp(),
     };
     writer.save_mail_template(&template)?;
+    audit::note(writer, &caller, context, action::TEMPLATE_CHANGED, target(path), None)?;
     Ok(template.into())
 }
 
@@ -349,11 +353,15 @@ pub(crate) fn put_template(
 pub(crate) fn reset_template(
     writer: &mut Writer<'_>,
     credentials: &Credentials,
+    context: &Context,
     path: &TemplatePath,
 ) -> Result<Option<MailTemplateView>, ChatError> {
-    require_staff(writer, credentials)?;
+    let caller = require_staff(writer, credentials)?;
     let key = TemplateKey::parse(path)?;
     let was_there = writer.delete_mail_template(key.audience, key.kind, &key.language)?;
+    if was_there {
+        audit::note(writer, &caller, context, action::TEMPLATE_RESET, target(path), None)?;
+    }
     match key.default() {
         None if !was_there => Err(Refusal::MailTemplateNotFound.into()),
         default => Ok(default),

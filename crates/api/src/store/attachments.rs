@@ -155,6 +155,33 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Gives up all files of somebody, sent or not, and forgets what they were called.
+    pub(crate) fn remove_attachments_by(
+        &mut self,
+        owner: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let rows = attachments::table.filter(attachments::owner_id.eq(owner));
+        diesel::update(rows)
+            .set((attachments::removed_at.eq(now), attachments::name.eq("")))
+            .execute(self.database)?;
+        Ok(())
+    }
+
+    /// Gives up the files of messages that are to be forgotten.
+    pub(crate) fn detach_attachments(
+        &mut self,
+        messages: &[Id],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let messages = messages.iter().copied().map(Some);
+        let rows = attachments::table.filter(attachments::message_id.eq_any(messages));
+        diesel::update(rows)
+            .set((attachments::removed_at.eq(now), attachments::message_id.eq(None::<Id>)))
+            .execute(self.database)?;
+        Ok(())
+    }
+
     /// Gives up a file that nobody has sent.
     pub(crate) fn remove_attachment(&mut self, id: Id, now: Timestamp) -> Result<(), StoreError> {
         diesel::update(attachments::table.find(id))

@@ -42,6 +42,10 @@ pub struct AuditFilter {
     pub actor_id: Option<String>,
     pub action: Option<String>,
     pub target: Option<String>,
+    /// From this moment on.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
     /// The rest of a list.
     pub below: Option<Id>,
 }
@@ -67,6 +71,12 @@ impl Reader<'_> {
         }
         if let Some(target) = &filter.target {
             query = query.filter(audit_log::target.eq(target));
+        }
+        if let Some(since) = filter.since {
+            query = query.filter(audit_log::at.ge(since));
+        }
+        if let Some(until) = filter.until {
+            query = query.filter(audit_log::at.lt(until));
         }
         Ok(query.load(self.database)?)
     }

@@ -72,6 +72,7 @@ impl Writer<'_> {
         diesel::delete(read_states::table.filter(own)).execute(self.database)?;
         // Those that were sent, too: what went wrong with one may name the address.
         diesel::delete(mails::table.filter(mails::user_id.eq(id))).execute(self.database)?;
+        self.remove_attachments_by(id, now)?;
         self.erase_written_by(id)
     }
 
@@ -88,6 +89,7 @@ impl Writer<'_> {
                 .set((
                     messages::client_id.eq(None::<String>),
                     messages::request_hash.eq(None::<String>),
+                    messages::attachment_count.eq(0_i16),
                 ))
                 .execute(self.database)?;
             let taken_back = messages::id.eq_any(ids).and(messages::deleted_at.is_not_null());

@@ -45,9 +45,21 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Forgets the answers from before that moment.
-    pub(crate) fn prune_first_answers(&mut self, before: Timestamp) -> Result<usize, StoreError> {
-        Ok(diesel::delete(idempotency_keys::table.filter(idempotency_keys::created_at.lt(before)))
-            .execute(self.database)?)
+    /// Forgets up to `limit` answers from before that moment; tells how many.
+    pub(crate) fn prune_first_answers(
+        &mut self,
+        before: Timestamp,
+        limit: i64,
+    ) -> Result<usize, StoreError> {
+        let old: Vec<(String, String)> = idempotency_keys::table
+            .filter(idempotency_keys::created_at.lt(before))
+            .order(idempotency_keys::created_at)
+            .limit(limit)
+            .select((idempotency_keys::caller, idempotency_keys::idempotency_key))
+            .load(self.database)?;
+        for (caller, key) in &old {
+            diesel::delete(idempotency_keys::table.find((caller, key))).execute(self.database)?;
+        }
+        Ok(old.len())
     }
 }

@@ -149,6 +149,28 @@ impl Reader<'_> {
             .optional()?)
     }
 
+    /// The same of several messages, in no order.
+    pub(crate) fn originals(&mut self, ids: &[Id]) -> Result<Vec<MessageOriginal>, StoreError> {
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query =
+                message_originals::table.filter(message_originals::message_id.eq_any(padded(ids)));
+            let query = query.select(MessageOriginal::as_select());
+            found.extend(prepared(query).load(self.database)?);
+        }
+        Ok(found)
+    }
+
+    /// The threads in which a user has written, in no order.
+    pub(crate) fn threads_written_in(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
+        Ok(messages::table
+            .filter(messages::author_kind.eq(ParticipantKind::User))
+            .filter(messages::author_id.eq(user))
+            .select(messages::thread_id)
+            .distinct()
+            .load(self.database)?)
+    }
+
     /// Messages of a thread right before that id, the newest first.
     pub(crate) fn messages_before(
         &mut self,
@@ -178,6 +200,20 @@ impl Reader<'_> {
             .order(message_versions::version)
             .select(MessageVersion::as_select())
             .load(self.database)?)
+    }
+
+    /// The same of several messages.
+    pub(crate) fn versions_of(&mut self, ids: &[Id]) -> Result<Vec<MessageVersion>, StoreError> {
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query =
+                message_versions::table.filter(message_versions::message_id.eq_any(padded(ids)));
+            let query = query
+                .order((message_versions::message_id, message_versions::version))
+                .select(MessageVersion::as_select());
+            found.extend(prepared(query).load(self.database)?);
+        }
+        Ok(found)
     }
 
     /// How many messages that count as unread each author has in a thread from that one on.

@@ -36,6 +36,7 @@ mod platform;
 mod prepared;
 mod probe;
 mod read_states;
+mod retention;
 mod schema;
 mod search;
 mod settings;
@@ -70,6 +71,7 @@ pub use participants::{Participant, ParticipantKind, Side};
 #[cfg(feature = "mysql")]
 pub use platform::{Platform, PlatformMessage, PlatformThread, PlatformUser};
 pub use read_states::{Badge, ReadState};
+pub use retention::Aged;
 pub use threads::{SubjectType, Thread, ThreadFilter, ThreadScope, ThreadStatus};
 pub use users::{Role, User, UserFields};
 pub use vendors::{Vendor, VendorFields, VendorStatus};

@@ -1,0 +1,135 @@
+//! Packs what is kept of one person (`chat/export.rs`) into a ZIP: page by page into a file that has no name, so that neither
+//! memory nor anybody else holds it, and that is gone with the answer.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, Write};
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use crate::chat::ChatError;
+use crate::chat::export::{self, Page};
+use crate::store::{Id, Reader, Store, StoreError, User};
+
+/// Exports that are made at once; each keeps a reader of the database busy now and then.
+static UNDER_WAY: Semaphore = Semaphore::const_new(2);
+
+/// The right to make an export now.
+pub struct Turn(#[expect(dead_code, reason = "given back when dropped")] SemaphorePermit<'static>);
+
+impl Turn {
+    /// Takes a turn.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when too many are being made.
+    pub fn take() -> Result<Self, StoreError> {
+        UNDER_WAY.try_acquire().map(Self).map_err(|_| StoreError::Busy)
+    }
+}
+
+/// Makes the ZIP; the file stands at its beginning.
+///
+/// # Errors
+/// When the database or the disk fails.
+pub async fn pack(store: Store, user: User, turn: Turn) -> Result<File, ChatError> {
+    let handle = Handle::current();
+    let packed = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        Packer { store, user, handle }.pack()
+    });
+    packed.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+}
+
+struct Packer {
+    store: Store,
+    user: User,
+    handle: Handle,
+}
+
+type Archive = ZipWriter<BufWriter<File>>;
+
+fn failed(error: impl Into<std::io::Error>) -> ChatError {
+    StoreError::File("cannot write an export".into(), error.into()).into()
+}
+
+impl Packer {
+    fn pack(&self) -> Result<File, ChatError> {
+        let file = tempfile::tempfile().map_err(failed)?;
+        let mut zip = ZipWriter::new(BufWriter::new(file));
+        begin(&mut zip, "profile.json")?;
+        write(&mut zip, &export::profile(&self.user))?;
+        begin(&mut zip, "read_states.json")?;
+        write(&mut zip, &self.read(|reader, user| export::read_states(reader, user))?.into())?;
+        begin(&mut zip, "mails.json")?;
+        self.list(&mut zip, export::mails)?;
+        begin(&mut zip, "audit_log.json")?;
+        self.list(&mut zip, export::deeds)?;
+        for thread in self.read(|reader, user| export::threads(reader, user))? {
+            self.thread(&mut zip, thread)?;
+        }
+        let mut file =
+            zip.finish().map_err(failed)?.into_inner().map_err(|it| failed(it.into_error()))?;
+        file.rewind().map_err(failed)?;
+        Ok(file)
+    }
+
+    fn thread(&self, zip: &mut Archive, id: Id) -> Result<(), ChatError> {
+        let (thread, side) = self.read(move |reader, user| export::thread(reader, user, id))?;
+        // The names are made of numbers alone.
+        begin(zip, &format!("threads/{id}.json"))?;
+        zip.write_all(b"{\"thread\": ").map_err(failed)?;
+        write(zip, &thread)?;
+        zip.write_all(b", \"messages\": ").map_err(failed)?;
+        self.list(zip, move |reader, user, after| {
+            export::messages(reader, user, id, side, after.unwrap_or(0))
+        })?;
+        zip.write_all(b"}").map_err(failed)
+    }
+
+    /// Writes a list whose pages are read one after the other.
+    fn list<F>(&self, zip: &mut Archive, page: F) -> Result<(), ChatError>
+    where
+        F: Fn(&mut Reader<'_>, &User, Option<Id>) -> Result<Page, ChatError>
+            + Copy
+            + Send
+            + 'static,
+    {
+        let mut separator: &[u8] = b"[\n";
+        let mut cursor = None;
+        loop {
+            let (entries, next) = self.read(move |reader, user| page(reader, user, cursor))?;
+            for entry in entries {
+                zip.write_all(separator).map_err(failed)?;
+                write(zip, &entry)?;
+                separator = b",\n";
+            }
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let end: &[u8] = if separator == b"[\n" { b"[]" } else { b"\n]" };
+        zip.write_all(end).map_err(failed)
+    }
+
+    fn read<T, F>(&self, mut job: F) -> Result<T, ChatError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Reader<'_>, &User) -> Result<T, ChatError> + Send + 'static,
+    {
+        let user = self.user.clone();
+        self.handle.block_on(self.store.read(move |reader| job(reader, &user)))
+    }
+}
+
+fn begin(zip: &mut Archive, name: &str) -> Result<(), ChatError> {
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    zip.start_file(name, options).map_err(failed)
+}
+
+fn write(zip: &mut Archive, value: &Value) -> Result<(), ChatError> {
+    serde_json::to_writer(zip, value).map_err(failed)
+}

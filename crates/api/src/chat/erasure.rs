@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::audit::{self, action};
 use super::rights::{self, Seen};
-use super::{Caller, ChatError, Context, Credentials, Refusal, threads, users};
+use super::{Caller, ChatError, Context, Credentials, Refusal, support, threads, users};
 use crate::store::{Id, Side, ThreadStatus, User, Writer};
 
 /// The name under which others see what an erased person wrote.
@@ -30,6 +30,7 @@ pub(crate) fn erase(
     let threads = writer.threads_joined(id)?;
     close(writer, context, &user, &threads)?;
     users::revoke(writer, context, &user)?;
+    support::release_all(writer, context, &user)?;
     writer.leave_as_staff(id, None, context.timestamp())?;
     writer.erase_subject(id, &threads)?;
     writer.erase_user(id, DELETED_USER, context.timestamp())?;

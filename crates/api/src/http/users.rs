@@ -122,6 +122,7 @@ pub(super) async fn erase_user(
 ) -> Result<HttpResponse, Problem> {
     let context = context(&request);
     state.store.write(move |writer| erasure::erase(writer, &sender.0, &context, &id)).await?;
+    state.files.sweep();
     Ok(HttpResponse::NoContent().finish())
 }
 

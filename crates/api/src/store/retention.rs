@@ -114,6 +114,7 @@ impl Writer<'_> {
         }
         diesel::delete(read_states::table.filter(read_states::thread_id.eq(thread)))
             .execute(self.database)?;
+        self.dequeue_support(thread)?;
         diesel::delete(participants::table.filter(participants::thread_id.eq(thread)))
             .execute(self.database)?;
         diesel::delete(mails::table.filter(mails::thread_id.eq(thread))).execute(self.database)?;

@@ -53,7 +53,7 @@ pub struct SearchPage {
             "id": 42, "thread_id": 12,
             "author": {"id": "7", "role": "customer", "name": "Anna", "avatar_url": null},
             "text": "Is it dishwasher-safe?", "flagged": false, "attachments": [], "reply_to": null,
-            "client_id": null, "created_at": "2026-03-01T09:30:00.000Z", "edited_at": null,
+            "quote": null, "client_id": null, "created_at": "2026-03-01T09:30:00.000Z", "edited_at": null,
             "deleted_at": null, "read_at": null, "system": null
         },
         "thread": {

@@ -200,7 +200,7 @@ struct AddressQuery {
     security(()),
     params(
         ("id" = i64, Path, description = "The attachment's number"),
-        ("part" = Part, Path, description = "The file, or a small picture of it"),
+        ("part" = inline(Part), Path, description = "The file, or a small picture of it"),
         AddressQuery,
     ),
     responses(

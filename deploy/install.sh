@@ -92,7 +92,13 @@ prepare() {
   exec 9>/run/chaffer-install.lock
   flock -n 9 || die 'another install.sh is running'
   scratch=$(mktemp -d)
-  trap 'rm -rf "$scratch"' EXIT
+  trap clean_up EXIT
+}
+
+# Programs that were unpacked and never came to run go, too.
+clean_up() {
+  rm -rf "$scratch"
+  [[ -z $release || $(readlink "$releases/current") == "$release" ]] || rm -rf "$release"
 }
 
 # What goes on running after this script must not keep its lock.
@@ -257,6 +263,7 @@ configure() {
     forget_environment
     read_settings
     check_configuration
+    check_ports
     back_up
     return
   fi
@@ -270,6 +277,7 @@ configure() {
     read_settings
   fi
   check_database_file
+  check_ports
   back_up
   step "Writing $config with fresh keys"
   local file fresh_key=''
@@ -347,7 +355,6 @@ install_or_upgrade() {
   make_account
   [[ -L $releases/current ]] || first=yes
   configure
-  check_ports
   adopt_previous
   switch_to "$release"
   register

@@ -228,7 +228,7 @@ pub(crate) fn deployed(
 }
 
 /// The programs of `deploy/supervisor`, with the places of this machine.
-pub(crate) fn supervised(stack: &Stack) -> Result<PathBuf> {
+fn supervised(stack: &Stack) -> Result<PathBuf> {
     let folder = stack.folder();
     let binaries = chaffer_tests::target("chaffer-api")?;
     let user = std::process::Command::new("id").arg("-un").output()?;

@@ -1,150 +1,31 @@
-//! `deploy/install.sh` on a clean Debian (`scripts/in-debian`): these tests start themselves again in there.
+//! `deploy/install.sh` on a clean Debian.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use chaffer_tests::{
-    Api, Kind, PATIENCE, Person, Process, Scene, Shop, play, repository, target, until,
-};
+use chaffer_tests::{Api, PATIENCE, Person, Process, Scene, until};
 use serde_json::json;
 
 use crate::cast::{id_of, product, vendor};
+use crate::debian::{Debian, FRONT, in_debian, nginx_starts, shop};
 use crate::load::Load;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r15_the_installer_installs_upgrades_and_uninstalls() -> Result<()> {
-    let name = "r15_the_installer_installs_upgrades_and_uninstalls";
-    in_debian(name, async |_, debian| installs_upgrades_and_uninstalls(debian).await).await
+    let test = "installation::r15_the_installer_installs_upgrades_and_uninstalls";
+    in_debian(test, async |_, debian| installs_upgrades_and_uninstalls(debian).await).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r15_the_installer_takes_a_mariadb() -> Result<()> {
-    let name = "r15_the_installer_takes_a_mariadb";
-    in_debian(name, async |scene, debian| takes_a_mariadb(scene, debian).await).await
+    let test = "installation::r15_the_installer_takes_a_mariadb";
+    in_debian(test, async |scene, debian| takes_a_mariadb(scene, debian).await).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r15_the_installer_refuses_what_cannot_work() -> Result<()> {
-    let name = "r15_the_installer_refuses_what_cannot_work";
-    in_debian(name, async |_, debian| refuses_what_cannot_work(debian).await).await
-}
-
-/// Plays a story in a clean Debian of its own.
-async fn in_debian(name: &str, story: impl AsyncFn(&Scene, &Debian) -> Result<()>) -> Result<()> {
-    play(name, Kind::Sqlite, async |scene| match std::env::var_os("IN_DEBIAN_ROOT") {
-        Some(root) => story(scene, &Debian { root: root.into() }).await,
-        None => enter(scene, name).await,
-    })
-    .await
-}
-
-async fn enter(scene: &Scene, name: &str) -> Result<()> {
-    if std::fs::metadata("/proc/self")?.uid() != 0 {
-        let is_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty());
-        ensure!(!is_ci, "only root can install: run CI as root");
-        eprintln!("{name}: SKIPPED, since only root can install");
-        return Ok(());
-    }
-    let binaries = scene.new_folder("binaries")?;
-    for program in ["chaffer-api", "chaffer-push"] {
-        // Without what a debugger needs, so that copying them takes no time.
-        let stripped = binaries.join(program).display().to_string();
-        let source = target(program)?.display().to_string();
-        let strip = Process::new("strip", scene.folder(), scene.folder().join("strip.log"));
-        strip.args(["-o", &stripped, &source]).run().await?;
-    }
-    broken(&binaries.join("broken"), "exit 1")?;
-    let this = std::env::current_exe()?.display().to_string();
-    let log = scene.folder().join("debian.log");
-    let mut again = Process::new(repository().join("scripts/in-debian"), scene.folder(), log)
-        .args([this, "--exact".into(), format!("installation::{name}"), "--nocapture".into()])
-        .env("IN_DEBIAN_BINARIES", binaries.display().to_string());
-    for name in ["CI", "CARGO_TARGET_DIR", "TMPDIR"] {
-        if let Ok(value) = std::env::var(name) {
-            again = again.env(name, value);
-        }
-    }
-    let (status, output, errors) = again.outcome().await?;
-    ensure!(status.success(), "in the clean Debian: {status}\n{output}\n{errors}");
-    eprintln!("{output}");
-    Ok(())
-}
-
-/// A version that answers every command, and does this when it has to serve.
-fn broken(folder: &Path, serving: &str) -> Result<()> {
-    std::fs::create_dir(folder)?;
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--check*) ;; *serve*) {serving};; esac\nexec /mnt/binaries/chaffer-api \"$@\"\n"
-    );
-    std::fs::write(folder.join("chaffer-api"), script)?;
-    std::fs::set_permissions(folder.join("chaffer-api"), PermissionsExt::from_mode(0o755))?;
-    std::fs::hard_link(folder.with_file_name("chaffer-push"), folder.join("chaffer-push"))?;
-    Ok(())
-}
-
-/// The clean Debian. Its network is ours, too.
-struct Debian {
-    root: PathBuf,
-}
-
-impl Debian {
-    fn path(&self, path: &str) -> PathBuf {
-        self.root.join(path.trim_start_matches('/'))
-    }
-
-    fn read(&self, path: &str) -> Result<String> {
-        std::fs::read_to_string(self.path(path)).with_context(|| path.to_owned())
-    }
-
-    async fn run(&self, command: &[&str]) -> Result<(ExitStatus, String)> {
-        let root = self.root.display().to_string();
-        let process = Process::new("chroot", &self.root, self.path("/tmp/command.log"));
-        let arguments = [root].into_iter().chain(command.iter().map(|part| (*part).to_owned()));
-        let (status, output, errors) = process.args(arguments).outcome().await?;
-        Ok((status, format!("{output}{errors}")))
-    }
-
-    async fn install(&self, options: &[&str]) -> Result<String> {
-        let (status, output) = self.try_install(options).await?;
-        ensure!(status.success(), "install.sh {options:?}: {status}\n{output}");
-        Ok(output)
-    }
-
-    async fn try_install(&self, options: &[&str]) -> Result<(ExitStatus, String)> {
-        let command = [&["/mnt/chaffer/deploy/install.sh"], options].concat();
-        self.run(&command).await
-    }
-
-    /// The process of a program, and what it executes.
-    async fn running(&self, program: &str) -> Result<(String, PathBuf)> {
-        let (_, pid) = self.run(&["supervisorctl", "pid", program]).await?;
-        let pid = pid.trim().to_owned();
-        let exe = std::fs::read_link(format!("/proc/{pid}/exe"))?;
-        Ok((pid, exe))
-    }
-
-    fn owner_and_mode(&self, path: &str) -> Result<(u32, u32, u32)> {
-        let about = std::fs::metadata(self.path(path)).with_context(|| path.to_owned())?;
-        Ok((about.uid(), about.gid(), about.mode() & 0o777))
-    }
-
-    /// The group of Chaffer's account, if there is one.
-    fn group(&self) -> Result<Option<u32>> {
-        let groups = self.read("/etc/group")?;
-        let ours = groups.lines().find_map(|line| line.strip_prefix("chaffer:x:"));
-        Ok(ours.and_then(|line| line.split(':').next()?.parse().ok()))
-    }
-
-    /// The newest backup, by its name; only the last few are kept.
-    fn last_backup(&self) -> Result<Option<String>> {
-        let mut names = Vec::new();
-        for file in std::fs::read_dir(self.path("/var/lib/chaffer/backups"))? {
-            names.push(file?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(names.into_iter().filter(|name| name.starts_with("before-")).max())
-    }
+    let test = "installation::r15_the_installer_refuses_what_cannot_work";
+    in_debian(test, async |_, debian| refuses_what_cannot_work(debian).await).await
 }
 
 const INSTALL: [&str; 7] = [
@@ -157,7 +38,6 @@ const INSTALL: [&str; 7] = [
     "--yes",
 ];
 const UPGRADE: [&str; 2] = ["--binaries", "/mnt/binaries"];
-const FRONT: &str = "http://127.0.0.1";
 const PROGRAMS: [&str; 2] = ["chaffer-api", "chaffer-push"];
 
 /// People who talk through the shop's nginx.
@@ -222,11 +102,6 @@ impl Talk {
     }
 }
 
-fn shop(debian: &Debian) -> Result<Shop> {
-    let key = debian.read("/etc/chaffer/api-key")?;
-    Ok(Shop::new(&Api::new("http://127.0.0.1:8090")?, key.trim()))
-}
-
 const UNLIMITED: &str = "limits.calls_per_minute = 0\nlimits.calls_per_minute_per_address = 0\n\
                          limits.messages_per_minute_per_thread = 0\n";
 
@@ -235,12 +110,6 @@ fn nobody_writes_too_fast(debian: &Debian) -> Result<()> {
     let folder = debian.path("/etc/chaffer");
     std::fs::create_dir_all(&folder)?;
     Ok(std::fs::write(folder.join("chaffer.local.toml"), UNLIMITED)?)
-}
-
-async fn nginx_starts(debian: &Debian) -> Result<Api> {
-    let (status, output) = debian.run(&["nginx"]).await?;
-    ensure!(status.success(), "nginx: {output}");
-    Api::new(FRONT)
 }
 
 async fn installs_upgrades_and_uninstalls(debian: &Debian) -> Result<()> {

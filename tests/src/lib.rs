@@ -6,6 +6,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a missing field of a JSON value reads as null")]
 
+mod bucket;
 mod database;
 mod guide;
 mod http;
@@ -20,6 +21,7 @@ mod socket;
 mod stack;
 mod wait;
 
+pub use bucket::ObjectStorage;
 pub use database::{Database, Kind};
 pub use guide::{Block, Page, Php, Shell};
 pub use http::{Answer, Api, Person, Shop};

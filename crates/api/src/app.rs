@@ -136,9 +136,14 @@ impl Api {
             tokio::spawn(publisher.run(stop.clone())),
             tokio::spawn(webhooks.run(stop.clone())),
             tokio::spawn(indexer::run(store.clone(), stop.clone())),
-            tokio::spawn(retention::run(store.clone(), MachineDays::of(&config), stop.clone())),
         ];
         let files = Arc::new(Files::open(&config.files)?);
+        tasks.push(tokio::spawn(retention::run(
+            store.clone(),
+            Arc::clone(&files),
+            MachineDays::of(&config),
+            stop.clone(),
+        )));
         tasks.push(tokio::spawn(files::sweep::run(
             store.clone(),
             Arc::clone(&files),

@@ -1,12 +1,14 @@
 //! Forgets what is kept for a time only, in small pieces, so that no write waits long behind it. How long is said by
 //! `chat/retention.rs`, whose dry run tells what this would do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::chat::retention::{self, MachineDays, TrialDays};
+use crate::files::Files;
 use crate::store::{Aged, Id, Store, StoreError, Timestamp};
 
 const EVERY: Duration = Duration::from_secs(600);
@@ -14,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(600);
 const BATCH: i64 = 1000;
 
 /// Runs until it is told to stop.
-pub async fn run(store: Store, machine: MachineDays, stop: CancellationToken) {
+pub async fn run(store: Store, files: Arc<Files>, machine: MachineDays, stop: CancellationToken) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -29,6 +31,8 @@ pub async fn run(store: Store, machine: MachineDays, stop: CancellationToken) {
         if let Err(error) = forgotten {
             tracing::warn!(%error, "cannot forget what is old; trying again later");
         }
+        // Of threads that are gone.
+        files.sweep();
     }
 }
 

@@ -33,7 +33,7 @@ fn form(name: &str, bytes: &[u8]) -> (String, Vec<u8>) {
     ("multipart/form-data; boundary=XX".to_owned(), body)
 }
 
-async fn upload(api: &Api, name: &str, bytes: &[u8]) -> Result<Answer> {
+pub(crate) async fn upload(api: &Api, name: &str, bytes: &[u8]) -> Result<Answer> {
     let (kind, body) = form(name, bytes);
     let request = api.request(Method::POST, "/v1/attachments");
     api.send(request.header("Content-Type", kind).body(body)).await
@@ -51,7 +51,7 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 }
 
 /// A grey PNG (RFC 2083) of so many pixels a side, with what else is to stand before the pixels.
-fn png(side: u32, extra: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn png(side: u32, extra: &[u8]) -> Result<Vec<u8>> {
     let mut head = [side.to_be_bytes(), side.to_be_bytes()].concat();
     head.extend([8, 0, 0, 0, 0]);
     let mut pixels = ZlibEncoder::new(Vec::new(), Compression::fast());
@@ -86,7 +86,7 @@ fn exif() -> Vec<u8> {
 }
 
 /// The bytes at an address, and the answer's status.
-async fn fetch(cast: &Cast, url: &Value) -> Result<(u16, Vec<u8>)> {
+pub(crate) async fn fetch(cast: &Cast, url: &Value) -> Result<(u16, Vec<u8>)> {
     let url = url.as_str().context("no address")?;
     let api = cast.stack.anonymous()?;
     let answer = api.request(Method::GET, url).send().await?;

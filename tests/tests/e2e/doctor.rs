@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, ensure};
-use chaffer_tests::{PATIENCE, Process, Scene, Stack, free_port, target, until};
+use chaffer_tests::{
+    ObjectStorage, PATIENCE, Process, Scene, Setup, Stack, free_port, target, until,
+};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -13,6 +15,7 @@ stories!(
     doctor_names_the_daemon_that_is_wrong,
     doctor_names_the_setting_that_is_wrong,
     doctor_names_what_is_wrong_with_the_database,
+    doctor_names_what_is_wrong_with_the_bucket,
 );
 
 /// nginx as it should be, on the way to the push daemon.
@@ -286,4 +289,23 @@ async fn doctor_names_what_is_wrong_with_the_database(scene: &Scene) -> Result<(
     let sql = "INSERT INTO __diesel_schema_migrations (version, run_on) VALUES ('99991231235959', '2026-11-21 00:00:00')";
     stack.database.query(sql).await?;
     finds(&stack, &[], "migrations", "failed", &["99991231235959", "install the version"]).await
+}
+
+async fn doctor_names_what_is_wrong_with_the_bucket(scene: &Scene) -> Result<()> {
+    let mut storage = ObjectStorage::start(scene).await?;
+    let stack = private(storage.configure(Setup::new(scene)?).start(scene).await?)?;
+    let report = examine(&stack, &[]).await?;
+    ensure!(report.to_string().contains("takes, gives and removes files"), "{report:#}");
+    ensure!(storage.keys().await?.is_empty(), "it leaves nothing behind");
+    for (name, value, words) in [
+        ("CHAFFER_FILES_S3_SECRET_KEY", "another-one", ["SignatureDoesNotMatch", "s3_secret_key"]),
+        ("CHAFFER_FILES_S3_ACCESS_KEY", "somebody", ["InvalidAccessKeyId", "s3_access_key"]),
+        ("CHAFFER_FILES_S3_ACCESS_KEY", "", ["s3_access_key is not set", "set it"]),
+        ("CHAFFER_FILES_S3_BUCKET", "not-there", ["NoSuchBucket", "make the bucket"]),
+        ("CHAFFER_FILES_S3_ENDPOINT", "http://127.0.0.1:9", ["refused", "files.s3_endpoint"]),
+    ] {
+        finds(&stack, &[(name, value)], "bucket", "failed", &words).await.context(name)?;
+    }
+    storage.kill()?;
+    finds(&stack, &[], "bucket", "failed", &["refused", "start the storage"]).await
 }

@@ -37,6 +37,7 @@ mod deployment;
 mod doctor;
 mod document;
 mod feed;
+mod files;
 mod forbidden_words;
 mod guide_from_php;
 mod guides;

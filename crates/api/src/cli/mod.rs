@@ -149,8 +149,8 @@ pub async fn run(cli: Cli) -> Result<Option<(HandOver, TcpListener)>> {
         }
         Command::Config { command } => config::run(&flags, command)?,
         Command::Key { command } => keys::run(&flags, command).await?,
-        Command::Backup { path, if_any } => backup::back_up(&database(&flags)?, &path, if_any)?,
-        Command::Restore { file, force } => backup::restore(&database(&flags)?, &file, force)?,
+        Command::Backup { path, if_any } => backup::back_up(&flags, &path, if_any)?,
+        Command::Restore { file, force } => backup::restore(&flags, &file, force)?,
         Command::Import(arguments) => moving::import(&flags, arguments).await?,
         Command::Export(arguments) => moving::export(&flags, &arguments)?,
         Command::Doctor { json } => doctor::run(&flags, json).await?,

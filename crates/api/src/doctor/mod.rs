@@ -80,7 +80,7 @@ pub async fn examine(flags: &Flags) -> Report {
     let config = &loaded.config;
     database::check(config, &mut report);
     disk::check(config, &mut report);
-    files::check(config, &mut report);
+    files::check(config, &mut report).await;
     match client() {
         Ok(client) => {
             daemons::check(config, &client, &mut report).await;
@@ -99,7 +99,7 @@ fn client() -> reqwest::Result<reqwest::Client> {
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// An error with its causes, which is where the reason stands.
-fn reasons(error: &dyn std::error::Error) -> String {
+pub(crate) fn reasons(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

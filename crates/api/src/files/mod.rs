@@ -11,7 +11,7 @@ mod s3;
 pub mod sweep;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -218,10 +218,51 @@ impl Files {
         self.storage.get(key, from, length).await
     }
 
+    /// Whether the storage takes, gives and removes files at the moment.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn try_out(&self) -> io::Result<()> {
+        try_out(&*self.storage, &self.uploads).await
+    }
+
     /// Has what was given up be removed soon.
     pub fn sweep(&self) {
         self.removed.notify_one();
     }
+}
+
+/// Whether the bucket that the settings name takes, gives and removes files.
+///
+/// # Errors
+/// What is wrong with it, or with the settings.
+pub async fn try_bucket(config: &config::Files) -> Result<()> {
+    let bucket = s3::S3::new(config)?;
+    Ok(try_out(&bucket, &std::env::temp_dir()).await?)
+}
+
+/// Keeps a small file, reads it back and removes it.
+async fn try_out(storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+    const CONTENT: &[u8] = b"chaffer tries out the storage for files";
+    let folder = folder.to_owned();
+    let file = blocking(move || {
+        let mut file = tempfile::Builder::new().prefix("upload-").tempfile_in(folder)?;
+        file.write_all(CONTENT)?;
+        Ok(file.into_temp_path())
+    })
+    .await?;
+    let key = format!("trial-{}", hex::encode(rand::random::<[u8; 16]>()));
+    storage.put(&key, &file).await?;
+    let mut chunks = storage.get(&key, 1, CONTENT.len() as u64 - 1).await?;
+    let mut read = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        read.extend(chunk?);
+    }
+    storage.remove(&key).await?;
+    if CONTENT.get(1..) != Some(&read) {
+        return Err(io::Error::other("the storage gives back something else than it was given"));
+    }
+    Ok(())
 }
 
 /// Runs what waits for the disk or takes its time on a thread that may.

@@ -12,10 +12,10 @@ use chaffer_shared::config;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, BodyStream, Empty, StreamBody};
+use http_body_util::{BodyExt, BodyStream, Empty, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, RANGE};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,11 +24,17 @@ use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use url::Url;
 
 use super::{ByteStream, Storage, blocking, stream};
+use crate::doctor::reasons;
 
 /// How long a signed address is good for: it is used at once.
 const SIGNED: Duration = Duration::from_secs(300);
-/// How long the storage may take to begin its answer.
+/// How long the storage may take to begin its answer, and to take a connection.
 const TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is read of an answer that says what went wrong, in bytes.
+const MAX_ERROR_BYTES: usize = 16 * 1024;
+/// The one thing that is not there and that we can do without.
+const NO_SUCH_KEY: &str = "NoSuchKey";
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -54,11 +60,14 @@ impl S3 {
             config.s3_bucket.clone(),
             config.s3_region.clone(),
         )?;
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
             .with_native_roots()?
             .https_or_http()
             .enable_http1()
-            .build();
+            .wrap_connector(http);
         Ok(Self {
             bucket,
             credentials: Credentials::new(&config.s3_access_key, &config.s3_secret_key),
@@ -68,13 +77,33 @@ impl S3 {
 
     async fn send(&self, request: Request<Body>) -> io::Result<Response<Incoming>> {
         let sent = tokio::time::timeout(TIMEOUT, self.client.request(request)).await;
-        let answer = sent.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?;
-        match answer.status().as_u16() {
-            200..=299 => Ok(answer),
-            404 => Err(io::ErrorKind::NotFound.into()),
-            status => Err(io::Error::other(format!("the storage answered {status}"))),
+        let answer = sent.map_err(|_| io::ErrorKind::TimedOut)?;
+        let answer = answer.map_err(|error| io::Error::other(reasons(&error)))?;
+        if answer.status().is_success() {
+            return Ok(answer);
         }
+        Err(refusal(answer).await)
     }
+}
+
+/// What the storage says is wrong. A bucket that is not there is another thing than a file that is gone.
+async fn refusal(answer: Response<Incoming>) -> io::Error {
+    let status = answer.status().as_u16();
+    let body = Limited::new(answer.into_body(), MAX_ERROR_BYTES).collect();
+    let text = match tokio::time::timeout(TIMEOUT, body).await {
+        Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        _ => String::new(),
+    };
+    let part = |tag: &str| {
+        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+        rest.split_once('<').map(|(value, _)| value)
+    };
+    let code = part("Code").unwrap_or_default();
+    if status == 404 && code == NO_SUCH_KEY {
+        return io::ErrorKind::NotFound.into();
+    }
+    let message = part("Message").unwrap_or_default();
+    io::Error::other(format!("the storage answered {status} {code}: {message}"))
 }
 
 fn request(method: Method, url: &Url) -> hyper::http::request::Builder {
@@ -119,6 +148,9 @@ impl Storage for S3 {
                 .body(nothing())
                 .map_err(io::Error::other)?;
             let answer = self.send(request).await?;
+            if from > 0 && answer.status() != StatusCode::PARTIAL_CONTENT {
+                return Err(io::Error::other("the storage gives no parts of files"));
+            }
             let frames = BodyStream::new(answer.into_body());
             let chunks = frames.filter_map(|frame| async move {
                 match frame {

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Files, blocking};
 use crate::store::{Store, StoreError};
 
-const EVERY: Duration = Duration::from_secs(600);
+/// How often it is looked for what is to go, and what could not be removed is tried again.
+const EVERY: Duration = Duration::from_secs(60);
 /// How long an upload may wait to be sent.
 const UNSENT: TimeDelta = TimeDelta::hours(24);
 /// How old a file is that an upload left behind when the daemon crashed.
@@ -21,6 +22,13 @@ const BATCH: i64 = 100;
 
 /// Runs until it is told to stop.
 pub async fn run(store: Store, files: Arc<Files>, stop: CancellationToken) {
+    // No reason not to serve: messages go on, and everybody who uploads is told.
+    tokio::select! {
+        () = stop.cancelled() => return,
+        tried = files.try_out() => if let Err(error) = tried {
+            tracing::error!(%error, "the storage for files does not work: nothing can be attached; see `chaffer-api doctor`");
+        }
+    }
     let mut tick = interval(EVERY);
     loop {
         tokio::select! {

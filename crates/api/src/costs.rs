@@ -31,7 +31,7 @@ const CALLS: [Call; 7] = [
     Call {
         name: "post",
         run: |fresh, thread| say(fresh, "c", thread, &unheard_of()),
-        statements: (20, 16),
+        statements: (17, 16),
         rows: 35,
         instructions: 6_800_000,
         allocations: 7200,
@@ -39,7 +39,7 @@ const CALLS: [Call; 7] = [
     Call {
         name: "answer",
         run: |fresh, thread| say(fresh, "a0", thread, &unheard_of()),
-        statements: (21, 17),
+        statements: (18, 17),
         rows: 38,
         instructions: 7_200_000,
         allocations: 7750,
@@ -80,7 +80,7 @@ const CALLS: [Call; 7] = [
     Call {
         name: "post and read",
         run: post_and_read,
-        statements: (20 + 18, 16 + 14),
+        statements: (17 + 16, 16 + 14),
         rows: 64,
         instructions: 11_300_000,
         allocations: 10_000,
@@ -211,6 +211,11 @@ fn no_call_takes_more_instructions_or_allocations_in_a_larger_shop() {
         fresh.grow(messages);
         CALLS.iter().map(|call| under_callgrind(&fresh, call)).collect::<Vec<_>>()
     });
+    if costs.iter().flatten().any(|[instructions, _]| *instructions == 0) {
+        assert!(std::env::var("CI").is_err(), "callgrind cannot find `measured` by its name");
+        eprintln!("this program is stripped of its functions' names: not measured");
+        return;
+    }
     let numbers = |number: usize| -> Vec<Vec<u64>> {
         costs.iter().map(|costs| costs.iter().map(|cost| cost[number]).collect()).collect()
     };

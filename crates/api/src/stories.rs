@@ -1,5 +1,6 @@
 //! Tests of rules that need a store, on each database: what went wrong once, or is easier to bring about here than over HTTP.
 
+use crate::chat::messages::History;
 use crate::chat::screening::WordList;
 use crate::chat::starting::ThreadStart;
 use crate::chat::{ChatError, Refusal, events, messages, threads};
@@ -41,6 +42,49 @@ async fn many_events_in_one_commit_do_not_make_it_fail() {
         }
         let admin = fresh.read(|reader| reader.user("a149")).unwrap().unwrap();
         assert_eq!(admin.unread_total, 40);
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_leaves_the_others_of_the_commit_alone() {
+    for mut fresh in databases() {
+        shop(&mut fresh, 1);
+        let thread = start(&mut fresh, &acting("c"), &about(SubjectType::Vendor, "v")).unwrap();
+        let store = Store::open(&fresh.url, 1, 100).unwrap();
+        // What is written while this one holds the writer's thread is one group.
+        let (go, held) = std::sync::mpsc::channel::<()>();
+        let hold = store.write(move |_| {
+            held.recv().ok();
+            Ok::<_, ChatError>(())
+        });
+        let posts = (0..9).map(|number| {
+            let draft = draft(&format!("message {number}"));
+            store.write(move |writer| {
+                let (caller, words) = (acting("c"), WordList::empty());
+                let posted =
+                    messages::post(writer, &caller, &context(), &words, None, thread, &draft)?;
+                // Too late for it to have stored nothing.
+                if number % 3 == 1 { Err(Refusal::NotAllowed.into()) } else { Ok(posted) }
+            })
+        });
+        let all = futures_util::future::join_all(posts);
+        let (_, posts, ()) = tokio::join!(hold, all, async move { drop(go) });
+        for (number, post) in posts.into_iter().enumerate() {
+            match number % 3 {
+                1 => assert_eq!(refusal(post), Refusal::NotAllowed),
+                _ => assert!(post.is_ok(), "{}: message {number}: {post:?}", fresh.url),
+            }
+        }
+        let newest = History::Newest;
+        let page = fresh
+            .read(|reader| messages::history(reader, &acting("a0"), thread, newest, 30))
+            .unwrap();
+        let texts: Vec<_> = page.messages.iter().map(|it| it.text.as_str()).collect();
+        let kept = [0, 2, 3, 5, 6, 8].map(|number| format!("message {number}"));
+        assert_eq!(texts, kept, "{}", fresh.url);
+        let ids: Vec<_> = page.messages.iter().map(|it| it.id).collect();
+        assert_eq!(ids, Vec::from_iter(1..=6), "{}: a number was lost", fresh.url);
+        assert_eq!(fresh.read(|reader| reader.user("a0")).unwrap().unwrap().unread_total, 6);
     }
 }
 

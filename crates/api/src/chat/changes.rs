@@ -168,6 +168,7 @@ pub(crate) fn edit(
         name: name::MESSAGE_UPDATED,
         topics: &topics,
         cause: Cause { thread: Some(thread.id), message: Some(after.id), data: None },
+        shown: None,
         request_id: &context.request_id,
         at: now,
     });
@@ -210,6 +211,7 @@ pub(crate) fn delete(
         name: name::MESSAGE_DELETED,
         topics: &topics,
         cause: Cause { thread: Some(thread.id), message: Some(message.id), data: None },
+        shown: None,
         request_id: &context.request_id,
         at: context.timestamp(),
     });

@@ -4,6 +4,7 @@ use chaffer_shared::event::EventId;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::views::Directory;
@@ -80,6 +81,15 @@ pub(crate) fn render(
             .unwrap_or_else(|| serde_json::json!({"id": event.cause.thread}))
     };
     Ok(events.iter().map(data).collect())
+}
+
+/// The data of an event that needs nothing from the store: one that carries all it says, or that was stored just now by a
+/// rule that had it at hand.
+pub(crate) fn at_hand(event: &StoredEvent) -> Option<Box<RawValue>> {
+    match &event.cause.data {
+        Some(data) => serde_json::value::to_raw_value(data).ok(),
+        None => event.shown.clone(),
+    }
 }
 
 /// The thread whose picture is the event's data.

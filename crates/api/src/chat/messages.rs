@@ -217,10 +217,13 @@ pub(crate) fn append(
         writer.attach(file.id, message.id, &file.name)?;
     }
     let topics = addressing::of_thread(writer, &thread, &participants)?;
+    // As all see it; what only some see is told to the author alone.
+    let shown = directory_for(writer, author, &message)?.message(&message);
     let activity = writer.emit(NewEvent {
         name: name::MESSAGE_CREATED,
         topics: &topics,
         cause: Cause { thread: Some(thread.id), message: Some(message.id), data: None },
+        shown: serde_json::value::to_raw_value(&shown).ok(),
         request_id: &context.request_id,
         at: context.timestamp(),
     });
@@ -228,7 +231,7 @@ pub(crate) fn append(
     unread::raise(writer, context, &thread, &participants, &author.id, activity)?;
     let written = &draft.text;
     screening::follow_up(writer, context, &thread, &participants, &message, &screened, written)?;
-    Ok((view(writer, author, &message, seat.side)?, true))
+    Ok((with_flag(shown, &message, seat.side), true))
 }
 
 /// Staff who write in a thread take part in it from then on.
@@ -333,11 +336,20 @@ pub(crate) fn view(
     message: &Message,
     side: Side,
 ) -> Result<MessageView, StoreError> {
-    let directory = match (message.reply_to, message.attachment_count) {
-        (None, 0) => Directory::of_author(author),
-        _ => Directory::of(reader, std::slice::from_ref(message), &[])?,
-    };
-    Ok(with_flag(directory.message(message), message, side))
+    let shown = directory_for(reader, author, message)?.message(message);
+    Ok(with_flag(shown, message, side))
+}
+
+/// Knows whom a message of this author names.
+fn directory_for(
+    reader: &mut Reader<'_>,
+    author: &User,
+    message: &Message,
+) -> Result<Directory, StoreError> {
+    match (message.reply_to, message.attachment_count) {
+        (None, 0) => Ok(Directory::of_author(author)),
+        _ => Directory::of(reader, std::slice::from_ref(message), &[]),
+    }
 }
 
 pub(crate) fn with_flag(view: MessageView, message: &Message, viewer: Side) -> MessageView {

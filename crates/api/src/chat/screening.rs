@@ -162,6 +162,7 @@ pub(crate) fn follow_up(
         name: name::MESSAGE_FLAGGED,
         topics: &topics,
         cause: Cause { thread: Some(thread.id), message: None, data: Some(data) },
+        shown: None,
         request_id: &context.request_id,
         at: context.timestamp(),
     });

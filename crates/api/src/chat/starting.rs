@@ -440,6 +440,7 @@ fn create(
         name: name::THREAD_CREATED,
         topics: &topics,
         cause: Cause { thread: Some(id), message: None, data: None },
+        shown: None,
         request_id: &context.request_id,
         at: now,
     });

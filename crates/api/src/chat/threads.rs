@@ -229,6 +229,7 @@ pub(super) fn enter(
             name,
             topics: &topics,
             cause: Cause { thread: Some(thread.id), message, data: None },
+            shown: None,
             request_id: &context.request_id,
             at: context.timestamp(),
         });

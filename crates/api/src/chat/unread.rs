@@ -179,6 +179,7 @@ fn tell(
                 "total": total,
             })),
         },
+        shown: None,
         request_id: &context.request_id,
         at: context.timestamp(),
     });
@@ -251,6 +252,7 @@ pub(crate) fn read(
                         "read_at": chaffer_shared::time::format(&context.now),
                     })),
                 },
+                shown: None,
                 request_id: &context.request_id,
                 at: now,
             });

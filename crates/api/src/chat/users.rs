@@ -377,6 +377,7 @@ pub(crate) fn revoke(
             message: None,
             data: serde_json::to_value(Revocation { before }).ok(),
         },
+        shown: None,
         request_id: &context.request_id,
         at: context.timestamp(),
     });

@@ -346,6 +346,18 @@ impl From<Vendor> for VendorView {
     }
 }
 
+impl PersonView {
+    /// A mirrored user.
+    pub(crate) fn of(user: &User) -> Self {
+        Self {
+            id: user.id.clone(),
+            role: Some(user.role),
+            name: user.name.clone(),
+            avatar_url: user.avatar_url.clone(),
+        }
+    }
+}
+
 /// The people and vendors that a page of things names, fetched at once.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
@@ -395,13 +407,9 @@ impl Directory {
 
     /// A person; one that is no longer mirrored keeps its id and has no name.
     pub(crate) fn person(&self, id: &str) -> PersonView {
-        let user = self.users.get(id);
-        PersonView {
-            id: id.to_owned(),
-            role: user.map(|user| user.role),
-            name: user.map(|user| user.name.clone()).unwrap_or_default(),
-            avatar_url: user.and_then(|user| user.avatar_url.clone()),
-        }
+        let nameless =
+            || PersonView { id: id.to_owned(), role: None, name: String::new(), avatar_url: None };
+        self.users.get(id).map_or_else(nameless, PersonView::of)
     }
 
     fn vendor(&self, id: &str) -> VendorBrief {

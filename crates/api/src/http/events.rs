@@ -85,7 +85,7 @@ pub(super) async fn get_events(
                 Err(_) | Ok(Err(RecvError::Closed)) => return Ok(Json(page)),
                 Ok(Err(RecvError::Lagged(_))) => break,
                 Ok(Ok(commit)) => {
-                    if commit.topics.iter().any(|topic| heard.contains(topic)) {
+                    if commit.concerns(&heard) {
                         break;
                     }
                 }

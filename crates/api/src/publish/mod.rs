@@ -3,6 +3,8 @@
 //! So a push daemon that is down, slow or restarted never reaches back into an API call.
 
 mod metrics;
+#[cfg(test)]
+mod tests;
 mod zmq;
 
 use std::sync::Arc;
@@ -12,13 +14,14 @@ use chaffer_shared::event::{Event, EventId, Frame};
 use chaffer_shared::link::LinkKeys;
 use chaffer_shared::metrics::Text;
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::chat::events::render;
+use crate::chat::events::{at_hand, render};
 use crate::chat::threads::Ephemeral;
-use crate::store::{Store, StoreError, StoredEvent};
+use crate::store::{Commit, Store, StoreError, StoredEvent};
 
 use metrics::Metrics;
 pub use zmq::ZmqPush;
@@ -157,9 +160,8 @@ impl<T: Transport> Publisher<T> {
                     return Ok(());
                 }
                 commit = commits.recv() => match commit {
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                        // One look serves all commits so far.
-                        while commits.try_recv().is_ok() {}
+                    Ok(commit) => position = self.publish_commit(position, &commit).await?,
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
                         position = self.publish_after(position).await?;
                     }
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
@@ -182,6 +184,29 @@ impl<T: Transport> Publisher<T> {
         last.map_err(|error| TransportError(error.to_string()))
     }
 
+    /// Sends what a commit of this node stored, and returns the new position. What the commit brings along need not be
+    /// read: unless another node's events lie between, or the rule left one to be rendered.
+    async fn publish_commit(
+        &mut self,
+        position: EventId,
+        commit: &Commit,
+    ) -> Result<EventId, TransportError> {
+        let ids = |event: Option<&StoredEvent>| event.map_or(position, |event| event.id);
+        let (first, last) = (ids(commit.events.first()), ids(commit.events.last()));
+        if last <= position {
+            // An earlier look has found it all.
+            return Ok(position);
+        }
+        let frames = commit.events.iter().map(|event| {
+            let data = at_hand(event)?;
+            Some(frame(&self.name, event, data))
+        });
+        match frames.collect::<Option<Vec<_>>>() {
+            Some(frames) if first == position + 1 => self.publish_frames(position, frames).await,
+            _ => self.publish_after(position).await,
+        }
+    }
+
     /// Sends all that was stored after a position and returns the new one. When the database is busy it stays where it
     /// is: the next tick tries again.
     async fn publish_after(&mut self, mut position: EventId) -> Result<EventId, TransportError> {
@@ -195,18 +220,27 @@ impl<T: Transport> Publisher<T> {
                 }
             };
             let count = frames.len();
-            for frame in frames {
-                self.send(&frame).await?;
-                if let Frame::Event(event) = frame {
-                    position = event.id.unwrap_or(position);
-                    self.metrics.position.set(position);
-                    self.note(&event);
-                }
-            }
+            position = self.publish_frames(position, frames).await?;
             if i64::try_from(count).is_ok_and(|count| count < PAGE) {
                 return Ok(position);
             }
         }
+    }
+
+    async fn publish_frames(
+        &mut self,
+        mut position: EventId,
+        frames: Vec<Frame>,
+    ) -> Result<EventId, TransportError> {
+        for frame in frames {
+            self.send(&frame).await?;
+            if let Frame::Event(event) = frame {
+                position = event.id.unwrap_or(position);
+                self.metrics.position.set(position);
+                self.note(&event);
+            }
+        }
+        Ok(position)
     }
 
     async fn send_ephemeral(
@@ -265,21 +299,24 @@ pub async fn read_frames(
             let after = after.max(reader.oldest_event()? - 1);
             let events = reader.events_after(after, limit)?;
             let data = render(reader, &events)?;
-            let frame = |(event, data): (StoredEvent, serde_json::Value)| {
-                let data = serde_json::value::to_raw_value(&data).ok()?;
-                Some(Frame::Event(Event {
-                    id: Some(event.id),
-                    // Ids are gapless.
-                    prev: Some(event.id - 1),
-                    src: src.clone(),
-                    topics: event.topics,
-                    event: event.name,
-                    at: event.at.and_utc(),
-                    request_id: event.request_id,
-                    data,
-                }))
+            let frame = |(event, data): (&StoredEvent, serde_json::Value)| {
+                Some(frame(&src, event, serde_json::value::to_raw_value(&data).ok()?))
             };
-            Ok(events.into_iter().zip(data).filter_map(frame).collect())
+            Ok(events.iter().zip(data).filter_map(frame).collect())
         })
         .await
+}
+
+fn frame(src: &str, event: &StoredEvent, data: Box<RawValue>) -> Frame {
+    Frame::Event(Event {
+        id: Some(event.id),
+        // Ids are gapless.
+        prev: Some(event.id - 1),
+        src: src.to_owned(),
+        topics: event.topics.clone(),
+        event: event.name.clone(),
+        at: event.at.and_utc(),
+        request_id: event.request_id.clone(),
+        data,
+    })
 }

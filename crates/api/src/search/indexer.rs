@@ -24,22 +24,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(store: Store, stop: CancellationToken) {
-    let mut commits = store.subscribe();
     loop {
         if let Err(error) = catch_up(&store, &stop).await {
             tracing::warn!(%error, "cannot index messages for the search; trying again");
         }
+        // Listens only while it waits: what a listener has not taken is kept in memory. What is committed between the
+        // look and this waits for the next commit; until then a search reads it by itself.
+        let mut commits = store.subscribe();
         tokio::select! {
             () = stop.cancelled() => return,
             _ = commits.recv() => {}
             () = sleep(RARELY) => {}
         }
+        drop(commits);
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(GATHER) => {}
         }
-        // One look is enough for all that was committed meanwhile.
-        commits = commits.resubscribe();
     }
 }
 

@@ -226,6 +226,7 @@ pub(super) fn go_on(
         name: "database.restored",
         topics: &[],
         cause: Cause::default(),
+        shown: None,
         request_id: "cli",
         at: now,
     });

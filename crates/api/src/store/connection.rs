@@ -151,9 +151,11 @@ impl DatabaseUrl {
                      PRAGMA synchronous = FULL;
                      PRAGMA foreign_keys = ON;",
                 )?;
-                if r#use == Use::Reading {
-                    connection.batch_execute("PRAGMA query_only = ON;")?;
-                }
+                connection.batch_execute(match r#use {
+                    Use::Reading => "PRAGMA query_only = ON;",
+                    // The writer's thread does it when nobody waits; this is for when somebody always does.
+                    Use::Writing => "PRAGMA wal_autocheckpoint = 4000;",
+                })?;
                 Ok(Database::Sqlite(connection))
             }
             #[cfg(feature = "mysql")]
@@ -206,6 +208,17 @@ impl Database {
             }
             #[cfg(feature = "mysql")]
             Self::Mysql(_) => self.begin(),
+        }
+    }
+
+    /// Brings SQLite's log into the file, as far as no reader needs it as it was; the log is then written from its
+    /// beginning again, which costs less than to make it longer.
+    pub(super) fn checkpoint(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)"),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => Ok(()),
         }
     }
 

@@ -3,14 +3,17 @@
 //! Ids come from the `counters` rows, which every group of writes locks first: so they are gapless and in the
 //! order of the commits, and nobody who reads after a cursor ever steps over an event that commits later.
 
+use std::collections::BTreeSet;
+
 use chaffer_shared::event::EventId;
 use chaffer_shared::topic::Topic;
-use diesel::dsl::case_when;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use serde_json::value::RawValue;
 
 use super::connection::Database;
-use super::prepared::{insert_all, padded, pieces, prepared};
+#[cfg(feature = "mysql")]
+use super::prepared::portions;
+use super::prepared::{insert_all, padded, pieces, prepared, written};
 use super::schema::{counters, event_topics, events};
 use super::{Id, Reader, StoreError, Timestamp, Writer};
 
@@ -35,6 +38,8 @@ pub struct NewEvent<'a> {
     pub topics: &'a [Topic],
     /// What it is about.
     pub cause: Cause,
+    /// How that looks now, if the rule has it at hand: spares the publisher to read it back. Not stored.
+    pub shown: Option<Box<RawValue>>,
     /// The HTTP request that caused it.
     pub request_id: &'a str,
     /// When it happened.
@@ -52,6 +57,8 @@ pub struct StoredEvent {
     pub topics: Vec<Topic>,
     /// What it is about.
     pub cause: Cause,
+    /// How that looked when it happened; only of an event that was stored a moment ago.
+    pub shown: Option<Box<RawValue>>,
     /// The HTTP request that caused it.
     pub request_id: Option<String>,
     /// When it happened.
@@ -117,12 +124,14 @@ impl Counters {
         // Every message moves these, in one statement; what follows is rare.
         let often = |it: &Self| (it.event, it.message, it.thread);
         if often(self) != often(before) {
-            let value = case_when::<_, _, BigInt>(counters::name.eq("event"), self.event)
-                .when(counters::name.eq("message"), self.message)
-                .otherwise(self.thread);
-            let rows =
-                counters::table.filter(counters::name.eq_any(["event", "message", "thread"]));
-            prepared(diesel::update(rows).set(counters::value.eq(value))).execute(database)?;
+            written("UPDATE `counters` SET `value` = CASE `name` WHEN 'event' THEN ")
+                .number(self.event)
+                .sql(" WHEN 'message' THEN ")
+                .number(self.message)
+                .sql(" ELSE ")
+                .number(self.thread)
+                .sql(" END WHERE `name` IN ('event', 'message', 'thread')")
+                .execute(database)?;
         }
         for (name, value, before) in [
             ("audit", self.audit, before.audit),
@@ -150,6 +159,7 @@ impl StoredEvent {
                 message: row.message_id,
                 data: row.data.and_then(|data| serde_json::from_str(&data).ok()),
             },
+            shown: None,
             request_id: row.request_id,
             at: row.at,
         }
@@ -175,16 +185,37 @@ impl StoredEvent {
             return Ok(());
         }
         let rows: Vec<Row> = pending.iter().map(Self::to_row).collect();
-        let by_topic: Vec<_> = pending
-            .iter()
-            .flat_map(|event| {
-                event.topics.iter().map(|topic| {
-                    (event_topics::topic.eq(topic.to_string()), event_topics::event_id.eq(event.id))
-                })
-            })
-            .collect();
         insert_all!(database, events::table, &rows);
-        insert_all!(database, event_topics::table, &by_topic);
+        match database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(connection) => {
+                // One statement however many topics there are; they stand in the rows already.
+                written(
+                    "INSERT INTO `event_topics` (`topic`, `event_id`) \
+                     SELECT `each`.`value`, `events`.`id` \
+                     FROM `events`, json_each(`events`.`topics`) AS `each` \
+                     WHERE `events`.`id` >= ",
+                )
+                .number(pending.first().map_or(EventId::MAX, |event| event.id))
+                .execute(connection)?;
+            }
+            #[cfg(feature = "mysql")]
+            Database::Mysql(connection) => {
+                let by_topic: Vec<_> = pending
+                    .iter()
+                    .flat_map(|event| {
+                        event.topics.iter().map(|topic| {
+                            let topic = topic.to_string();
+                            (event_topics::topic.eq(topic), event_topics::event_id.eq(event.id))
+                        })
+                    })
+                    .collect();
+                for rows in portions(&by_topic) {
+                    let insert = diesel::insert_into(event_topics::table).values(rows);
+                    prepared(insert).execute(connection)?;
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -267,6 +298,7 @@ impl Writer<'_> {
             name: event.name.to_owned(),
             topics: event.topics.to_vec(),
             cause: event.cause,
+            shown: event.shown,
             request_id: Some(event.request_id.to_owned()),
             at: event.at,
         });
@@ -280,16 +312,26 @@ impl Writer<'_> {
         limit: i64,
     ) -> Result<usize, StoreError> {
         // Ids and times rise together: the oldest ids are the ones to look at.
-        let oldest: Vec<(EventId, Timestamp)> = events::table
+        let oldest: Vec<(EventId, Timestamp, String)> = events::table
             .order(events::id)
             .limit(limit)
-            .select((events::id, events::at))
+            .select((events::id, events::at, events::topics))
             .load(self.database)?;
-        let expired: Vec<EventId> =
-            oldest.iter().take_while(|(_, at)| *at < before).map(|(id, _)| *id).collect();
-        let Some(newest) = expired.last() else { return Ok(0) };
-        diesel::delete(event_topics::table.filter(event_topics::event_id.le(newest)))
-            .execute(self.database)?;
+        let expired: Vec<_> = oldest.iter().take_while(|(_, at, _)| *at < before).collect();
+        let Some((newest, ..)) = expired.last() else { return Ok(0) };
+        // By topic: an index by event would have to be written with every message.
+        let topics: BTreeSet<String> = expired
+            .iter()
+            .flat_map(|(.., topics)| {
+                serde_json::from_str::<Vec<String>>(topics).unwrap_or_default()
+            })
+            .collect();
+        for topics in pieces(&Vec::from_iter(topics)) {
+            let rows = event_topics::table
+                .filter(event_topics::topic.eq_any(topics))
+                .filter(event_topics::event_id.le(newest));
+            diesel::delete(rows).execute(self.database)?;
+        }
         diesel::delete(events::table.filter(events::id.le(newest))).execute(self.database)?;
         // After a restore the mark stands above what is still here.
         diesel::update(counters::table.find("event_pruned").filter(counters::value.lt(newest)))

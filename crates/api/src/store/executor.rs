@@ -1,8 +1,8 @@
 //! Runs jobs against the database on threads of its own, so that the HTTP workers never wait for it.
 //!
 //! Readers: a few threads, a connection each; a job reads one snapshot. Writer: one thread; the jobs that wait
-//! are put into one transaction, so that they share the cost of one durable commit (group commit). Each stands
-//! behind a savepoint, so one that is refused leaves the others alone.
+//! are put into one transaction, so that they share the cost of one durable commit (group commit). When one of them is
+//! refused, the group is run once more with a savepoint before each, so that it leaves the others alone.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,16 +25,27 @@ use super::{DatabaseUrl, StoreError};
 const GROUP_LIMIT: usize = 128;
 /// With how many events a group ends early, for the same reason: a message to a vendor with many admins has one each.
 const EVENT_LIMIT: usize = 1000;
+/// After so many commits SQLite's log is brought into the file, as soon as nobody waits.
+const CHECKPOINT_AFTER: u32 = 100;
 /// How often a group is run again after a conflict or a lost connection.
 const GROUP_ATTEMPTS: u32 = 5;
-/// Commits that a slow listener may be behind before it is told that it missed some.
-const COMMIT_BACKLOG: usize = 1024;
+/// Commits that a slow listener may be behind before it is told that it missed some: then it looks in the database. They
+/// are kept in memory for it, with all their events.
+const COMMIT_BACKLOG: usize = 64;
 
 /// What one commit added, told to all who [`Store::subscribe`].
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// The topics of its events.
-    pub topics: Arc<[Topic]>,
+    /// Its events, in order.
+    pub events: Arc<[StoredEvent]>,
+}
+
+impl Commit {
+    /// Whether one of its events goes to one of these topics.
+    #[must_use]
+    pub fn concerns(&self, topics: &[Topic]) -> bool {
+        self.events.iter().flat_map(|event| &event.topics).any(|topic| topics.contains(topic))
+    }
 }
 
 /// An error that a job may end with. The executor has to know which ones came from the store itself.
@@ -133,6 +144,7 @@ impl Store {
             url: url.clone(),
             commits: commits.clone(),
             metrics: metrics.clone(),
+            commits_in_log: 0,
         };
         let threads = TaskTracker::new();
         let alive = threads.token();
@@ -382,6 +394,8 @@ enum GroupError {
     Store(StoreError),
     /// A job met a conflict or a lost connection.
     Disturbed { lost: bool },
+    /// A job was refused that had no savepoint to go back to, and has others beside it.
+    Entangled,
     /// The commit itself failed: it may have happened all the same, so the group must not be run again.
     Commit(StoreError),
 }
@@ -396,7 +410,7 @@ impl GroupError {
     fn may_run_again(&self) -> bool {
         match self {
             Self::Store(error) => error.is_conflict() || error.is_lost_connection(),
-            Self::Disturbed { .. } => true,
+            Self::Disturbed { .. } | Self::Entangled => true,
             Self::Commit(_) => false,
         }
     }
@@ -405,6 +419,7 @@ impl GroupError {
         match self {
             Self::Store(error) | Self::Commit(error) => error.is_lost_connection(),
             Self::Disturbed { lost } => *lost,
+            Self::Entangled => false,
         }
     }
 }
@@ -415,6 +430,7 @@ impl std::fmt::Display for GroupError {
             Self::Store(error) | Self::Commit(error) => error.fmt(f),
             Self::Disturbed { lost: true } => f.write_str("the connection was lost"),
             Self::Disturbed { lost: false } => f.write_str("lost against other transactions"),
+            Self::Entangled => f.write_str("one of several jobs was refused"),
         }
     }
 }
@@ -424,6 +440,8 @@ struct WriterThread {
     connection: Option<Database>,
     commits: broadcast::Sender<Commit>,
     metrics: Arc<Metrics>,
+    /// Since the last checkpoint.
+    commits_in_log: u32,
 }
 
 impl WriterThread {
@@ -438,17 +456,27 @@ impl WriterThread {
             let group = std::iter::once(first).chain(more);
             let group = group.map(|waiting| waiting.begin(&self.metrics.writes)).collect();
             self.run(group);
+            // After the answers, not within a commit as SQLite does by itself: one post in a hundred would wait for it.
+            if self.commits_in_log >= CHECKPOINT_AFTER && queue.is_empty() {
+                self.commits_in_log = 0;
+                if let Some(Err(error)) = self.connection.as_mut().map(Database::checkpoint) {
+                    tracing::warn!(%error, "SQLite's log could not be brought into the file");
+                }
+            }
         }
     }
 
     fn run(&mut self, mut group: Vec<Box<dyn WriteJob>>) {
         let mut attempt = 1;
+        // A savepoint is two statements, and a copy of every page that the job changes: most groups do without.
+        let mut savepoints = false;
         while !group.is_empty() {
             let begun = Instant::now();
-            let tried = catch_unwind(AssertUnwindSafe(|| self.try_group(&mut group)));
+            let tried = catch_unwind(AssertUnwindSafe(|| self.try_group(&mut group, savepoints)));
             let error = match tried {
                 Ok(Ok((done, commit))) => {
                     self.metrics.commits.increment();
+                    self.commits_in_log += 1;
                     // A few at most.
                     self.metrics.commit_jobs.observe(f64::from(u32::try_from(done).unwrap_or(0)));
                     self.metrics.commit_seconds.observe_time(begun.elapsed());
@@ -472,6 +500,10 @@ impl WriterThread {
             if !rolled_back || error.is_lost_connection() {
                 self.connection = None;
             }
+            if matches!(error, GroupError::Entangled) {
+                savepoints = true;
+                continue;
+            }
             if attempt >= GROUP_ATTEMPTS || !error.may_run_again() {
                 self.metrics.commits_failed.increment();
                 tracing::error!(%error, jobs = group.len(), "a commit failed");
@@ -489,6 +521,7 @@ impl WriterThread {
     fn try_group(
         &mut self,
         group: &mut [Box<dyn WriteJob>],
+        savepoints: bool,
     ) -> Result<(usize, Option<Commit>), GroupError> {
         let database = match &mut self.connection {
             Some(database) => database,
@@ -499,21 +532,30 @@ impl WriterThread {
         let before_group = counters;
         let mut pending = Vec::new();
         let mut done = 0;
+        let is_alone = group.len() == 1;
         for job in group {
             if pending.len() >= EVENT_LIMIT {
                 break;
             }
             done += 1;
             let (before, kept) = (counters, pending.len());
-            database.begin()?;
+            if savepoints {
+                database.begin()?;
+            }
             let mut writer = Writer::new(database, &mut counters, &mut pending);
             match job.run(&mut writer) {
-                Verdict::Done => database.commit()?,
-                Verdict::Refused => {
+                Verdict::Done if savepoints => database.commit()?,
+                Verdict::Done => {}
+                Verdict::Refused if savepoints => {
                     database.rollback()?;
                     counters = before;
                     pending.truncate(kept);
                 }
+                Verdict::Refused if is_alone => {
+                    database.rollback()?;
+                    return Ok((done, None));
+                }
+                Verdict::Refused => return Err(GroupError::Entangled),
                 Verdict::Disturbed { lost } => return Err(GroupError::Disturbed { lost }),
             }
         }
@@ -521,9 +563,7 @@ impl WriterThread {
         counters.save(database, &before_group)?;
         database.commit().map_err(|error| GroupError::Commit(error.into()))?;
         self.metrics.events.add(pending.len() as u64);
-        let commit = (!pending.is_empty()).then(|| Commit {
-            topics: pending.iter().flat_map(|event| event.topics.iter().cloned()).collect(),
-        });
+        let commit = (!pending.is_empty()).then(|| Commit { events: pending.into() });
         Ok((done, commit))
     }
 }

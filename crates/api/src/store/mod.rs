@@ -59,7 +59,7 @@ pub use backup::BackupReport;
 pub use connection::DatabaseUrl;
 pub use error::StoreError;
 pub use events::{Cause, NewEvent, StoredEvent};
-pub use executor::{JobError, Store};
+pub use executor::{Commit, JobError, Store};
 pub use forbidden_words::{ForbiddenWord, ForbiddenWordFilter, WordAction, WordKind};
 pub use idempotency::FirstAnswer;
 pub use mail_templates::{Audience, MailTemplate};

@@ -9,6 +9,10 @@ use diesel::QueryResult;
 use diesel::backend::Backend;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::RunQueryDsl;
+use diesel::serialize::ToSql;
+use diesel::sql_types::{self, HasSqlType};
+
+use super::Timestamp;
 
 /// The longest list, and the most rows of one insert.
 pub(super) const LONGEST: usize = 256;
@@ -42,6 +46,88 @@ impl<Q: Query> Query for Prepared<Q> {
 }
 
 impl<Q, Conn> RunQueryDsl<Conn> for Prepared<Q> {}
+
+/// A statement with its text written out: for the changes that every message makes. Diesel marks each of its own UPDATEs as
+/// one not to be kept, which [`Prepared`] cannot take back where a statement is only executed; and it would build the text
+/// anew from its parts, which costs as much as running the statement.
+#[derive(Debug)]
+pub(super) struct Written<'a>(Vec<Piece<'a>>);
+
+#[derive(Debug)]
+enum Piece<'a> {
+    Sql(&'static str),
+    Number(i64),
+    Text(&'a str),
+    Moment(Timestamp),
+}
+
+/// Begins a statement.
+pub(super) fn written<'a>(sql: &'static str) -> Written<'a> {
+    Written(vec![Piece::Sql(sql)])
+}
+
+impl<'a> Written<'a> {
+    /// Goes on with text.
+    pub(super) fn sql(self, sql: &'static str) -> Self {
+        self.and(Piece::Sql(sql))
+    }
+
+    /// A value.
+    pub(super) fn number(self, value: i64) -> Self {
+        self.and(Piece::Number(value))
+    }
+
+    /// A value.
+    pub(super) fn text(self, value: &'a str) -> Self {
+        self.and(Piece::Text(value))
+    }
+
+    /// A value.
+    pub(super) fn moment(self, value: Timestamp) -> Self {
+        self.and(Piece::Moment(value))
+    }
+
+    /// A list of values in brackets, [`padded`].
+    pub(super) fn texts(mut self, values: &[&'a str]) -> Self {
+        for (nth, value) in padded(values).into_iter().enumerate() {
+            self = self.sql(if nth == 0 { "(" } else { ", " }).text(value);
+        }
+        self.sql(")")
+    }
+
+    fn and(mut self, piece: Piece<'a>) -> Self {
+        self.0.push(piece);
+        self
+    }
+}
+
+impl<DB> QueryFragment<DB> for Written<'_>
+where
+    DB: Backend + HasSqlType<sql_types::Timestamp>,
+    i64: ToSql<sql_types::BigInt, DB>,
+    str: ToSql<sql_types::Text, DB>,
+    Timestamp: ToSql<sql_types::Timestamp, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        for piece in &self.0 {
+            match piece {
+                Piece::Sql(sql) => out.push_sql(sql),
+                Piece::Number(value) => out.push_bind_param::<sql_types::BigInt, _>(value)?,
+                Piece::Text(value) => out.push_bind_param::<sql_types::Text, str>(value)?,
+                Piece::Moment(value) => out.push_bind_param::<sql_types::Timestamp, _>(value)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The key in the connection's cache is the text.
+impl QueryId for Written<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Conn> RunQueryDsl<Conn> for Written<'_> {}
 
 /// A list for `eq_any`, as long as the next power of two: the last entry is repeated, which finds nothing more.
 pub(super) fn padded<T: Clone>(list: &[T]) -> Vec<T> {

@@ -1,10 +1,8 @@
 //! How far each reader has read each thread, and how many messages are left: kept, not counted.
 
-use diesel::dsl::case_when;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 
-use super::prepared::{insert_all, padded, pieces, prepared};
+use super::prepared::{insert_all, padded, pieces, prepared, written};
 use super::schema::{read_states, users};
 use super::{Id, ParticipantKind, Reader, StoreError, Writer};
 
@@ -158,22 +156,22 @@ impl Writer<'_> {
         let known: Vec<&str> =
             known.into_iter().map(|it| it.user.as_str()).chain([author]).collect();
         for users in pieces(&known) {
-            let rows = read_states::table
-                .filter(read_states::kind.eq(ParticipantKind::User))
-                .filter(read_states::reader_id.eq_any(padded(users)))
-                .filter(read_states::thread_id.eq(thread))
-                .filter(
-                    read_states::reader_id
-                        .ne(author)
-                        .or(read_states::unread_activity.is_not_null()),
-                );
-            let is_author = read_states::reader_id.eq(author);
-            let by = case_when::<_, _, BigInt>(is_author, 0_i64).otherwise(1_i64);
-            let raised = diesel::update(rows).set((
-                read_states::unread_count.eq(read_states::unread_count + by),
-                read_states::unread_activity.eq(activity),
-            ));
-            prepared(raised).execute(self.database)?;
+            written(
+                "UPDATE `read_states` SET `unread_count` = `unread_count` + CASE `reader_id` WHEN ",
+            )
+            .text(author)
+            .sql(" THEN 0 ELSE 1 END, `unread_activity` = ")
+            .number(activity)
+            .sql(" WHERE `kind` = ")
+            .text(ParticipantKind::User.as_str())
+            .sql(" AND `reader_id` IN ")
+            .texts(users)
+            .sql(" AND `thread_id` = ")
+            .number(thread)
+            .sql(" AND (`reader_id` <> ")
+            .text(author)
+            .sql(" OR `unread_activity` IS NOT NULL)")
+            .execute(self.database)?;
         }
         let new: Vec<ReadState> = new
             .into_iter()

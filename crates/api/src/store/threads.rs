@@ -3,7 +3,7 @@
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::prepared::{padded, pieces, prepared};
+use super::prepared::{padded, pieces, prepared, written};
 use super::schema::{participants, read_states, threads};
 use super::text_enum::text_enum;
 use super::{Id, Participant, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
@@ -420,15 +420,20 @@ impl Writer<'_> {
         activity: i64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let touched = diesel::update(threads::table.find(thread)).set((
-            threads::last_message_id.eq(last_message),
-            threads::activity.eq(activity),
-            threads::updated_at.eq(now),
-        ));
-        prepared(touched).execute(self.database)?;
-        let rows = participants::table.filter(participants::thread_id.eq(thread));
-        let moved = diesel::update(rows).set(participants::activity.eq(activity));
-        prepared(moved).execute(self.database)?;
+        written("UPDATE `threads` SET `last_message_id` = ")
+            .number(last_message)
+            .sql(", `activity` = ")
+            .number(activity)
+            .sql(", `updated_at` = ")
+            .moment(now)
+            .sql(" WHERE `id` = ")
+            .number(thread)
+            .execute(self.database)?;
+        written("UPDATE `participants` SET `activity` = ")
+            .number(activity)
+            .sql(" WHERE `thread_id` = ")
+            .number(thread)
+            .execute(self.database)?;
         Ok(())
     }
 }

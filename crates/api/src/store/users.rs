@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::prepared::{padded, pieces, prepared};
+use super::prepared::{padded, pieces, prepared, written};
 use super::schema::users;
 use super::text_enum::text_enum;
 use super::{MailChoice, Reader, StoreError, Timestamp, Writer};
@@ -178,9 +178,11 @@ impl Writer<'_> {
     /// Moves the sums of unread messages of several users.
     pub(crate) fn add_unread_total(&mut self, ids: &[&str], by: i64) -> Result<(), StoreError> {
         for ids in pieces(ids) {
-            let rows = users::table.filter(users::id.eq_any(padded(ids)));
-            let raised = users::unread_total.eq(users::unread_total + by);
-            prepared(diesel::update(rows).set(raised)).execute(self.database)?;
+            written("UPDATE `users` SET `unread_total` = `unread_total` + ")
+                .number(by)
+                .sql(" WHERE `id` IN ")
+                .texts(ids)
+                .execute(self.database)?;
         }
         Ok(())
     }

@@ -14,12 +14,13 @@ use std::time::Duration;
 use chaffer_shared::event::EventId;
 use chaffer_shared::time;
 use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::outgoing::Outgoing;
 use crate::store::{
-    Delivery, DeliveryState, NewDelivery, Reader, Store, StoreError, Timestamp, Webhook,
+    Commit, Delivery, DeliveryState, NewDelivery, Reader, Store, StoreError, Timestamp, Webhook,
     WebhookStatus,
 };
 use delivery::Sender;
@@ -81,7 +82,8 @@ impl Worker {
 
     /// Works until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut commits = self.store.subscribe();
+        // Shops without webhooks do not pay for each commit, nor for keeping what this worker has not taken.
+        let mut commits = None;
         let mut under_way = UnderWay::default();
         loop {
             let (idle, wait) = match self.work(&mut under_way).await {
@@ -92,15 +94,23 @@ impl Worker {
                     (true, Duration::from_secs(1))
                 }
             };
+            if idle {
+                commits = None;
+            } else if commits.is_none() {
+                commits = Some(self.store.subscribe());
+                // Once more: something may have been committed since the look.
+                continue;
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.handle.0.notified() => {}
                 () = tokio::time::sleep(wait) => {}
                 () = under_way.ended(), if !under_way.is_empty() => {}
-                // Shops without webhooks do not pay for each commit.
-                commit = commits.recv(), if !idle => match commit {
+                commit = next_commit(&mut commits) => match commit {
                     // One look serves all commits so far.
-                    Ok(_) | Err(RecvError::Lagged(_)) => while commits.try_recv().is_ok() {},
+                    Ok(_) | Err(RecvError::Lagged(_)) => {
+                        while commits.as_mut().is_some_and(|it| it.try_recv().is_ok()) {}
+                    }
                     Err(RecvError::Closed) => return,
                 },
             }
@@ -192,6 +202,14 @@ impl Worker {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The next commit, or never.
+async fn next_commit(commits: &mut Option<Receiver<Commit>>) -> Result<Commit, RecvError> {
+    match commits {
+        Some(commits) => commits.recv().await,
+        None => std::future::pending().await,
     }
 }
 

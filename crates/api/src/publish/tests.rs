@@ -1,0 +1,106 @@
+//! Tests: what reaches the wire is what the database says, whoever stored it.
+
+use std::time::Duration;
+
+use chaffer_shared::event::Frame;
+use chaffer_shared::link::LinkKeys;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{Publisher, Transport, TransportError, read_frames};
+use crate::chat::messages::{self, MessageDraft};
+use crate::chat::screening::WordList;
+use crate::chat::threads::{self, ThreadPatch};
+use crate::store::testing::databases;
+use crate::store::{Id, Store, ThreadStatus, Writer};
+use crate::testing::{about_product, acting, context, draft, shop, start};
+
+/// A link that stands always.
+struct Wire(mpsc::UnboundedSender<Vec<u8>>);
+
+impl Transport for Wire {
+    async fn connect(&mut self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransportError> {
+        self.0.send(frame).map_err(|error| TransportError(error.to_string()))
+    }
+}
+
+/// What comes over it.
+struct Heard {
+    frames: mpsc::UnboundedReceiver<Vec<u8>>,
+    keys: LinkKeys,
+}
+
+impl Heard {
+    async fn frame(&mut self) -> Frame {
+        let frame = timeout(Duration::from_secs(20), self.frames.recv()).await.unwrap().unwrap();
+        Frame::from_json(self.keys.verify(&frame).unwrap()).unwrap()
+    }
+
+    /// All events up to that of this number, as JSON.
+    async fn up_to(&mut self, last: Id) -> Vec<Value> {
+        let mut events = Vec::new();
+        loop {
+            let frame = self.frame().await;
+            events.push(serde_json::to_value(&frame).unwrap());
+            if matches!(frame, Frame::Event(event) if event.id == Some(last)) {
+                return events;
+            }
+        }
+    }
+}
+
+async fn post(store: &Store, thread: Id, draft: MessageDraft) -> Id {
+    let post = move |writer: &mut Writer<'_>| {
+        let words = WordList::empty();
+        messages::post(writer, &acting("c"), &context(), &words, None, thread, &draft)
+    };
+    store.write(post).await.unwrap().0.id
+}
+
+async fn last_event(store: &Store) -> Id {
+    store.read(|reader| reader.last_event()).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_two_nodes_store_goes_out_once_in_order_and_as_the_database_tells_it() {
+    for mut fresh in databases() {
+        shop(&mut fresh, 2);
+        let thread = start(&mut fresh, &acting("c"), &about_product("p", "v")).unwrap();
+        let store = Store::open(&fresh.url, 1, 100).unwrap();
+        let other_node = Store::open(&fresh.url, 1, 100).unwrap();
+        let before = last_event(&store).await;
+        let keys = LinkKeys::parse(&["0123456789abcdef0123456789abcdef".to_owned()]).unwrap();
+        let (sender, frames) = mpsc::unbounded_channel();
+        let mut heard = Heard { frames, keys: keys.clone() };
+        // No heartbeat after the first one: what goes out, a commit of this node has brought about.
+        let rarely = Duration::from_secs(3600);
+        let (publisher, _handle) =
+            Publisher::new(store.clone(), Wire(sender), keys, "node", rarely);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(publisher.run(stop.clone()));
+        assert!(matches!(heard.frame().await, Frame::Heartbeat { last, .. } if last == before));
+
+        let first = post(&store, thread, draft("from here")).await;
+        post(&other_node, thread, draft("from there")).await;
+        let reply_to = Some(first);
+        post(&store, thread, MessageDraft { reply_to, ..draft("to the first") }).await;
+        let close = ThreadPatch { status: Some(ThreadStatus::Closed) };
+        store
+            .write(move |writer| threads::patch(writer, &acting("c"), &context(), thread, &close))
+            .await
+            .unwrap();
+
+        let published = heard.up_to(last_event(&store).await).await;
+        let stored = read_frames(&store, "node", before, 100).await.unwrap();
+        assert_eq!(serde_json::to_value(published).unwrap(), serde_json::to_value(stored).unwrap());
+        stop.cancel();
+        running.await.unwrap();
+        assert!(heard.frames.try_recv().is_err(), "{}: something twice", fresh.url);
+    }
+}

@@ -164,6 +164,15 @@ impl Api {
         self.post(&path, json!({"text": text})).await?.expect(201)
     }
 
+    /// The browser of somebody without an account, who is new; `said` is what it says of itself.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn visitor(&self, said: Value) -> Result<Person> {
+        let answer = self.post("/v1/widget/sessions", said).await?.expect(201)?;
+        Person::visiting(self, &answer)
+    }
+
     /// The last event id that this caller could have heard: the cursor of a feed that starts now.
     ///
     /// # Errors
@@ -306,6 +315,20 @@ impl Shop {
 }
 
 impl Person {
+    /// The browser of the visitor whose session this is.
+    ///
+    /// # Errors
+    /// When it is no session.
+    pub fn visiting(api: &Api, session: &Value) -> Result<Self> {
+        let text = |name: &str| {
+            let value = session[name].as_str().map(str::to_owned);
+            value.with_context(|| format!("no {name}: {session}"))
+        };
+        let token = text("token")?;
+        let api = api.with_bearer(&token);
+        Ok(Self { id: text("visitor_id")?, websocket_url: text("websocket_url")?, token, api })
+    }
+
     /// Opens a socket and says who it is.
     ///
     /// # Errors

@@ -46,6 +46,8 @@ pub struct Limits {
     pub shop: Limit<IpAddr>,
     /// Messages of a person in a thread, by the user's id and what names the thread.
     pub messages: Limit<(String, String)>,
+    /// Threads that visitors start, by the address.
+    pub visitor_threads: Limit<IpAddr>,
 }
 
 impl Limits {
@@ -57,6 +59,7 @@ impl Limits {
             addresses: Limit::new(settings.calls_per_minute_per_address),
             shop: Limit::new(settings.calls_per_minute_of_the_shop),
             messages: Limit::new(settings.messages_per_minute_per_thread),
+            visitor_threads: Limit::new(settings.visitor_threads_per_minute_per_address),
         }
     }
 
@@ -69,6 +72,7 @@ impl Limits {
             ("address", &self.addresses.refused),
             ("shop", &self.shop.refused),
             ("thread", &self.messages.refused),
+            ("visitors", &self.visitor_threads.refused),
         ] {
             text.value(name, &[("limit", limit)], refused.get());
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chaffer_shared::health::UserPresence;
+use chaffer_shared::topic;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::hub::ConnectionId;
@@ -119,6 +120,12 @@ impl Presence {
                 };
                 if state.users.get(&user_id).is_some_and(away) {
                     state.tell(&user_id);
+                    // Anybody can be as many visitors as it likes: they are remembered for as long as somebody cares.
+                    let is_lost = |user: &User| user.watchers.is_empty();
+                    if topic::is_visitor(&user_id) && state.users.get(&user_id).is_some_and(is_lost)
+                    {
+                        state.users.remove(&user_id);
+                    }
                 }
             }
         }
@@ -161,7 +168,8 @@ impl State {
         for user_id in &watcher.users {
             if let Some(user) = self.users.get_mut(user_id) {
                 user.watchers.retain(|watcher| *watcher != id);
-                if user.watchers.is_empty() && user.sockets == 0 && user.last_seen_at.is_none() {
+                let is_known = user.last_seen_at.is_some() && !topic::is_visitor(user_id);
+                if user.watchers.is_empty() && user.sockets == 0 && !is_known {
                     self.users.remove(user_id);
                 }
             }
@@ -206,6 +214,17 @@ mod tests {
         presence.leave("7", now);
         assert!(!presence.of("7").online);
         assert_eq!(presence.of("7").last_seen_at, Some(now));
+    }
+
+    #[test]
+    fn visitors_are_not_remembered() {
+        let presence = Presence::default();
+        let now = chaffer_shared::time::now();
+        presence.join("visitor:a");
+        assert!(presence.of("visitor:a").online);
+        presence.leave("visitor:a", now);
+        presence.round(now + LEAVE_GRACE);
+        assert!(presence.lock().users.is_empty());
     }
 
     #[test]

@@ -219,9 +219,13 @@ impl Clients {
     fn verify(&self, token: &str) -> Result<Claims, (u16, String)> {
         match self.tokens.verify(token, time::now()) {
             // The hub keeps the claims for as long as the connection lives: without what nobody asks for again.
-            Ok(claims) => {
-                Ok(Claims { iss: String::new(), aud: String::new(), jti: String::new(), ..claims })
-            }
+            Ok(claims) => Ok(Claims {
+                iss: String::new(),
+                aud: String::new(),
+                jti: String::new(),
+                profile: None,
+                ..claims
+            }),
             Err(error @ TokenError::Expired) => Err((close_code::EXPIRED, error.to_string())),
             Err(error) => Err((close_code::UNAUTHENTICATED, error.to_string())),
         }

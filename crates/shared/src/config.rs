@@ -112,6 +112,7 @@ pub struct Limits {
     pub calls_per_minute_per_address: u32,
     pub calls_per_minute_of_the_shop: u32,
     pub messages_per_minute_per_thread: u32,
+    pub visitor_threads_per_minute_per_address: u32,
 }
 
 /// Settings of attached files.
@@ -281,6 +282,8 @@ impl Default for Limits {
             calls_per_minute_of_the_shop: 600_000,
             // Faster than anybody types; what was written without a network arrives at once.
             messages_per_minute_per_thread: 120,
+            // What a visitor starts is stored, and stands before the operators.
+            visitor_threads_per_minute_per_address: 20,
         }
     }
 }

@@ -28,8 +28,26 @@ const GRANT_AUDIENCE: &str = "chaffer-presence";
 pub enum Bearer {
     /// One of the shop's users; `sub` is the shop's id.
     User,
-    /// A visitor without an account; `sub` is Chaffer's own id.
+    /// A visitor without an account; `sub` is Chaffer's own id, with [`crate::topic::VISITOR_PREFIX`].
     Visitor,
+}
+
+/// What a visitor says of itself. It travels in the token, so that nothing has to be stored of people who only look.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Profile {
+    /// The name that operators see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where answers go by mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The language of mails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    /// The page that the visitor looks at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_url: Option<String>,
 }
 
 /// What a token says.
@@ -52,6 +70,9 @@ pub struct Claims {
     pub exp: i64,
     /// The token's own id.
     pub jti: String,
+    /// Of a visitor: what it says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Box<Profile>>,
 }
 
 /// What a presence grant says.
@@ -128,6 +149,7 @@ impl Claims {
             iat: seconds(now),
             exp: now.timestamp() + ttl_seconds.clamp(1, MAX_TTL_SECONDS),
             jti: jti.into(),
+            profile: None,
         }
     }
 
@@ -213,11 +235,24 @@ impl TokenKeys {
     /// # Errors
     /// [`TokenError`] says whether another token would help.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
+        self.verify_late(token, now, 0)
+    }
+
+    /// The same of a token that may have ended up to so many seconds ago: for those who come back with nothing else.
+    ///
+    /// # Errors
+    /// [`TokenError`], [`TokenError::Expired`] when it ended before that.
+    pub fn verify_late(
+        &self,
+        token: &str,
+        now: DateTime<Utc>,
+        seconds: i64,
+    ) -> Result<Claims, TokenError> {
         let claims: Claims = self.decode(token, AUDIENCE)?;
         if claims.exp.saturating_sub(MAX_TTL_SECONDS + 1) as f64 > claims.iat {
             return Err(TokenError::Invalid("it lives longer than an hour".into()));
         }
-        if claims.exp <= now.timestamp() {
+        if claims.exp.saturating_add(seconds) <= now.timestamp() {
             return Err(TokenError::Expired);
         }
         Ok(claims)
@@ -302,6 +337,9 @@ mod tests {
         let token = keys(&["a"]).sign(&claims(now)).unwrap();
         let later = now + TimeDelta::seconds(60);
         assert_eq!(keys(&["a"]).verify(&token, later), Err(TokenError::Expired));
+        assert!(keys(&["a"]).verify_late(&token, later, 1).is_ok());
+        let later = later + TimeDelta::seconds(1);
+        assert_eq!(keys(&["a"]).verify_late(&token, later, 1), Err(TokenError::Expired));
     }
 
     #[test]

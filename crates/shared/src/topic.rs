@@ -9,6 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The longest id that a shop may give a user or a vendor, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
 
+/// What the ids of visitors begin with, and no id of the shop's does: so one text names one person, and theirs is also the
+/// name of their topic.
+pub const VISITOR_PREFIX: &str = "visitor:";
+
 /// A group of hearers. There is none per thread: which threads concern whom is the API's to know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
@@ -16,7 +20,7 @@ pub enum Topic {
     User(String),
     /// All who act for one vendor.
     Vendor(String),
-    /// One visitor without an account; a namespace of its own, never a shop's user id.
+    /// One visitor without an account, by the id without its [`VISITOR_PREFIX`].
     Visitor(String),
     /// The marketplace's staff who may manage messages.
     Staff,
@@ -33,7 +37,22 @@ pub fn is_valid_id(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && !id.chars().any(char::is_control)
 }
 
+/// Whether the id is a visitor's, and not the shop's.
+#[must_use]
+pub fn is_visitor(id: &str) -> bool {
+    id.starts_with(VISITOR_PREFIX)
+}
+
 impl Topic {
+    /// What one person alone hears.
+    #[must_use]
+    pub fn of_person(id: &str) -> Self {
+        match id.strip_prefix(VISITOR_PREFIX) {
+            Some(visitor) => Self::Visitor(visitor.to_owned()),
+            None => Self::User(id.to_owned()),
+        }
+    }
+
     /// Whether the text lies in the namespace of native topics, valid or not. Legacy clients never reach these.
     #[must_use]
     pub fn is_reserved(text: &str) -> bool {
@@ -104,6 +123,13 @@ mod tests {
         }
         assert!(format!("user:{}", "x".repeat(MAX_ID_BYTES)).parse::<Topic>().is_ok());
         assert!(format!("user:{}", "x".repeat(MAX_ID_BYTES + 1)).parse::<Topic>().is_err());
+    }
+
+    #[test]
+    fn a_visitors_id_is_the_name_of_its_topic() {
+        assert_eq!(Topic::of_person("visitor:a1").to_string(), "visitor:a1");
+        assert_eq!(Topic::of_person("a1").to_string(), "user:a1");
+        assert!(is_visitor("visitor:a1") && !is_visitor("a visitor:"));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! What the OpenAPI document says, held against what is answered.
 
 use anyhow::{Context, Result, ensure};
-use chaffer_tests::{Answer, Api, Scene};
+use chaffer_tests::{Answer, Api, Person, Scene};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -303,6 +303,14 @@ async fn forbidden_words(cast: &Cast, document: &Document, thread: &str) -> Resu
     for api in [cast.shop.acting("buyer"), nobody.clone()] {
         document.send(&api, "post /v1/buttons", "/v1/buttons", page.clone(), 200).await?;
     }
+    let (call, path) = ("post /v1/widget/sessions", "/v1/widget/sessions");
+    let said = json!({"name": "V", "page_url": "https://shop.example/p/1"});
+    let session = document.send(&nobody, call, path, said, 201).await?;
+    let visitor = Person::visiting(&nobody, &session)?;
+    document.send(&visitor, call, path, json!({}), 200).await?;
+    document.check(call, 403, cast.buyer.post(path, json!({})).await?)?;
+    document.check(call, 422, nobody.post(path, json!({"email": "x"})).await?)?;
+    document.check("get /v1/threads", 200, visitor.get("/v1/threads").await?)?;
     let queue = cast.helper.get("/v1/support/queue?limit=1").await?;
     let queue = document.check("get /v1/support/queue", 200, queue)?;
     let asked = id_of(&queue["waiting"][0]["thread"])?;
@@ -410,6 +418,9 @@ async fn b5_the_examples_of_bodies_are_understood(scene: &Scene) -> Result<()> {
     document.send(shop, call, "/v1/forbidden-words/check", sample, 200).await?;
     let settings = example("SettingsPatch")?;
     document.send(shop, "patch /v1/settings", "/v1/settings", settings, 200).await?;
+    let said = example("VisitorInput")?;
+    let (call, path) = ("post /v1/widget/sessions", "/v1/widget/sessions");
+    document.send(&cast.stack.anonymous()?, call, path, said, 201).await?;
     let page = example("ButtonsQuery")?;
     document.send(&anna, "post /v1/buttons", "/v1/buttons", page, 200).await?;
     let batch = example("UnreadBatch")?;

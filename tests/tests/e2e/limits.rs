@@ -10,6 +10,7 @@ use crate::cast::{Cast, texts};
 stories!(
     b10_limits_are_told_and_hold_for_each_user_and_address,
     b10_a_flood_in_one_thread_is_refused_and_can_be_sent_again,
+    o_visitors_of_one_address_cannot_flood_the_operators,
 );
 
 fn number(answer: &Answer, name: &str) -> Result<u64> {
@@ -137,5 +138,44 @@ async fn b10_a_flood_in_one_thread_is_refused_and_can_be_sent_again(scene: &Scen
     let page = cast.buyer.get(&format!("{path}?limit=100")).await?.expect(200)?;
     let count = texts(&page["messages"]).iter().filter(|it| **it == text).count();
     assert_eq!(count, 1);
+    Ok(())
+}
+
+async fn o_visitors_of_one_address_cannot_flood_the_operators(scene: &Scene) -> Result<()> {
+    let setup = Setup::new(scene)?
+        .set("limits.visitor_threads_per_minute_per_address", 12)
+        .set("limits.messages_per_minute_per_thread", 13);
+    let cast = Cast::with(scene, setup).await?;
+    let from = |address: &str| -> Result<_> {
+        Ok(cast.stack.anonymous()?.with("X-Forwarded-For", address))
+    };
+    let (bot, other) = (from("6.6.6.6")?, from("7.7.7.7")?);
+    let ask = json!({"subject": {"type": "support", "id": "support"}});
+    let visitors = join_all((0..70).map(|_| bot.visitor(json!({}))));
+    let visitors = visitors.await.into_iter().collect::<Result<Vec<_>>>()?;
+    let answers = join_all(visitors.iter().map(|it| it.post("/v1/threads", ask.clone()))).await;
+    let mut started = Vec::new();
+    for (visitor, answer) in visitors.iter().zip(answers) {
+        let answer = answer?;
+        if answer.status == 429 {
+            is_refused(answer, "too_many_threads")?;
+        } else {
+            started.push((visitor, crate::cast::id_of(&answer.expect(201)?)?));
+        }
+    }
+    ensure!((60..70).contains(&started.len()), "{} were started", started.len());
+    // Who is another person with each message writes no more for that.
+    let messages = started.iter().chain(&started).map(|(visitor, thread)| {
+        let path = format!("/v1/threads/{thread}/messages");
+        async move { visitor.post(&path, json!({"text": "buy"})).await }
+    });
+    let answers = join_all(messages).await.into_iter().collect::<Result<Vec<_>>>()?;
+    let refused = answers.into_iter().find(|it| it.status == 429).context("no end to it")?;
+    is_refused(refused, "too_many_messages")?;
+    // Others are not concerned.
+    let visitor = other.visitor(json!({})).await?;
+    let thread = visitor.post("/v1/threads", ask.clone()).await?.expect(201)?;
+    visitor.say(crate::cast::id_of(&thread)?, "Hello?").await?;
+    cast.buyer.post("/v1/threads", ask).await?.expect(201)?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::cast::{Cast, id_of, product, texts};
 stories!(
     r4_r6_people_get_mails_of_new_threads_and_messages,
     r4_customers_get_the_operators_answers_and_operators_no_mail,
+    r4_visitors_get_answers_by_mail_if_they_gave_an_address,
     b11_messages_are_gathered_and_skipped_when_read,
     b11_who_looks_at_the_thread_gets_no_mail,
     b11_each_person_chooses_and_one_click_unsubscribes,
@@ -211,6 +212,45 @@ async fn r4_customers_get_the_operators_answers_and_operators_no_mail(scene: &Sc
     for id in ["helper", "boss"] {
         assert_eq!(mailing.queue(&format!("?user_id={id}")).await?, Vec::<Value>::new(), "{id}");
     }
+    Ok(())
+}
+
+async fn r4_visitors_get_answers_by_mail_if_they_gave_an_address(scene: &Scene) -> Result<()> {
+    const VERA: &str = "vera@example.com";
+    let mailing = Mailing::new(scene).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let nobody = cast.stack.anonymous()?;
+    let page = "https://shop.example/p/1042";
+    let said = json!({"name": "Вера", "email": VERA, "locale": "ru", "page_url": page});
+    let (vera, shy) = (nobody.visitor(said).await?, nobody.visitor(json!({})).await?);
+    let question = json!({"subject": {"type": "support", "id": "support"},
+        "message": {"text": "Is it blue?"}});
+    for visitor in [&shy, &vera] {
+        let thread = visitor.post("/v1/threads", question.clone()).await?.expect(201)?;
+        cast.helper.say(id_of(&thread)?, "It is green.").await?;
+    }
+    let mail = server.wait_for(VERA, 1).await?;
+    let text = mail["text"].as_str().unwrap_or_default();
+    // Where it was begun: the shop's own pages of messages take an account.
+    ensure!(text.contains("It is green.") && text.contains(page), "{text}");
+    ensure!(header(&mail, "list-unsubscribe").contains("http"), "{mail}");
+    let posted = mailing.inbound("", &answer(&mail, VERA, "v1", "Даже лучше")).await?;
+    assert_eq!(posted.expect(200)?["outcome"], "posted");
+    let seen = vera.get("/v1/search?q=лучше").await?.expect(200)?;
+    assert_eq!(seen["results"][0]["message"]["author"]["id"], vera.id.as_str());
+    mailing.settle("marker").await?;
+    assert_eq!(mailing.queue(&format!("?user_id={}", shy.id)).await?, Vec::<Value>::new());
+
+    // An address may be given later, and whoever gives one chooses like anybody else.
+    let (path, late) = ("/v1/widget/sessions", json!({"email": "shy@example.com"}));
+    shy.post(path, late).await?.expect(200)?;
+    let thread = id_of(&shy.get("/v1/threads").await?.expect(200)?["threads"][0])?;
+    shy.say(thread, "Still there?").await?;
+    cast.helper.say(thread, "Always.").await?;
+    server.wait_for("shy@example.com", 1).await?;
+    let preferences = format!("/v1/users/{}/mail-preferences", shy.id);
+    shy.put(&preferences, json!({"mails": "none"})).await?.expect(200)?;
+    shy.get(&preferences).await?.expect(200)?;
     Ok(())
 }
 

@@ -68,4 +68,5 @@ mod support;
 mod syscalls;
 mod threads;
 mod vendors;
+mod visitors;
 mod webhooks;

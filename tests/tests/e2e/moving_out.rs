@@ -64,6 +64,10 @@ async fn lived_in(scene: &Scene) -> Result<(Cast, i64)> {
     let read = json!({"up_to": first["id"].as_i64().context("no id")? - 2});
     cast.seller.post(&format!("/v1/threads/{thread}/read"), read).await?.expect(200)?;
     cast.outsider.say(cast.thread_of("outsider", "p2").await?, "and I?").await?;
+    let visitor = cast.stack.anonymous()?.visitor(json!({"name": "Vera"})).await?;
+    let question = json!({"subject": {"type": "support", "id": "support"},
+        "message": {"text": "open on Sunday?"}});
+    visitor.post("/v1/threads", question).await?.expect(201)?;
     let hook = json!({"url": "https://shop.example/hook", "events": ["message.created"]});
     cast.shop.post("/v1/webhooks", hook).await?.expect(201)?;
     Ok((cast, thread))
@@ -82,9 +86,10 @@ async fn b12_everything_goes_out_and_comes_back_in(scene: &Scene) -> Result<()> 
     };
     for (kind, count) in [
         ("vendor", 2),
-        ("user", 7),
-        ("thread", 2),
-        ("message", 7),
+        ("user", 8),
+        ("thread", 3),
+        ("waiting_thread", 1),
+        ("message", 8),
         ("message_original", 1),
         ("forbidden_word", 1),
         ("setting", 1),
@@ -132,10 +137,10 @@ async fn b12_everything_goes_out_and_comes_back_in(scene: &Scene) -> Result<()> 
     let unread = cast.seller.get("/v1/unread").await?.expect(200)?;
     assert_eq!(seller.get("/v1/unread").await?.expect(200)?, unread);
     let said = seller.say(thread, "here now").await?;
-    assert_eq!(said["id"], 8);
+    assert_eq!(said["id"], 9);
     listener.hears("message.created", |data| data["text"] == "here now").await?;
     let started = json!({"subject": {"type": "vendor", "id": "v2"}});
-    assert_eq!(buyer.post("/v1/threads", started).await?.expect(201)?["id"], 3);
+    assert_eq!(buyer.post("/v1/threads", started).await?.expect(201)?["id"], 4);
     Ok(())
 }
 

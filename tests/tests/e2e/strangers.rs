@@ -69,6 +69,7 @@ fn rule(method: &str, path: &str) -> Option<Rule> {
         ("post", "/v1/threads") => Rule::Own,
         ("get", "/v1/threads" | "/v1/search") => Rule::Same,
         ("get", "/v1/unread" | "/v1/events" | "/v1/presence") => Rule::Same,
+        ("post", "/v1/widget/sessions") => Rule::Public,
         ("post", "/v1/buttons") => Rule::Same,
         ("get", "/v1/support/queue") => Rule::Same,
         ("post", "/v1/threads/{id}/take" | "/v1/threads/{id}/release") => Rule::Thread,
@@ -106,7 +107,10 @@ async fn a_stranger_can_read_hear_count_and_guess_nothing(scene: &Scene) -> Resu
     let document = cast.stack.anonymous()?.get("/v1/openapi.json").await?.expect(200)?;
     let calls = calls(&document)?;
     let mut strangers = Vec::new();
-    for person in [&cast.outsider, &cast.rival, &cast.clerk, &cast.helper] {
+    let visitor = cast.stack.anonymous()?.visitor(json!({})).await?;
+    let support = json!({"subject": {"type": "support", "id": "support"}});
+    visitor.post("/v1/threads", support).await?.expect(201)?;
+    for person in [&cast.outsider, &cast.rival, &cast.clerk, &cast.helper, &visitor] {
         let socket = person.socket(None).await?.0;
         let before = same(person, &calls).await?;
         strangers.push(Stranger { person: person.clone(), socket, before });

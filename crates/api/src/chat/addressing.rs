@@ -9,13 +9,13 @@ use crate::store::{
 
 /// What a person hears: the topics of the person's tokens and feed.
 pub(crate) fn heard_by(user: &User) -> Vec<Topic> {
-    let mut topics = vec![Topic::User(user.id.clone())];
+    let mut topics = vec![Topic::of_person(&user.id)];
     match user.role {
         Role::VendorAdmin => topics.extend(user.vendor_id.clone().map(Topic::Vendor)),
         Role::Admin if rights::manages_messages(user) => topics.push(Topic::Staff),
         // Without the right an administrator hears nothing (R8).
         Role::Admin => topics.clear(),
-        Role::Customer | Role::Operator => {}
+        Role::Customer | Role::Operator | Role::Visitor => {}
     }
     topics
 }
@@ -23,7 +23,7 @@ pub(crate) fn heard_by(user: &User) -> Vec<Topic> {
 /// Those who take part in a thread.
 pub(crate) fn of_participants(participants: &[Participant]) -> Vec<Topic> {
     let topic = |participant: &Participant| match participant.kind {
-        ParticipantKind::User => Topic::User(participant.participant_id.clone()),
+        ParticipantKind::User => Topic::of_person(&participant.participant_id),
         ParticipantKind::Vendor => Topic::Vendor(participant.participant_id.clone()),
     };
     participants.iter().map(topic).collect()

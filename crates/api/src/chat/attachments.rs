@@ -139,6 +139,7 @@ pub(crate) fn may_upload(
     let caller = Caller::resolve(reader, credentials)?;
     let user = caller.person()?;
     rights::require_messages(user)?;
+    rights::require_account(user)?;
     let settings = settings::read(reader)?;
     if settings.attachment_types == settings::NO_ATTACHMENTS {
         return Err(Refusal::AttachmentsOff.into());

@@ -224,14 +224,15 @@ fn meeting(viewer: Option<&User>, asked: &ButtonSubject) -> Option<Meeting> {
         let customer = asked.customer_id.clone()?;
         Some(Meeting { contact: Contact::Customer, customer: Some(customer), vendor })
     };
-    let Some(user) = viewer else {
+    // A visitor has an account for support alone.
+    let Some(user) = viewer.filter(|it| it.role != Role::Visitor || is_support) else {
         // An order has an owner, who has to sign in first.
         return if subject.subject_type == SubjectType::Order { None } else { asks(None) };
     };
     let is_other = |id: &String| *id != user.id;
     match user.role {
-        Role::Customer if asked.customer_id.as_ref().is_some_and(is_other) => None,
-        Role::Customer => asks(Some(user.id.clone())),
+        Role::Customer | Role::Visitor if asked.customer_id.as_ref().is_some_and(is_other) => None,
+        Role::Customer | Role::Visitor => asks(Some(user.id.clone())),
         Role::VendorAdmin => {
             let of_other = asked.customer_id.as_ref().is_some_and(is_other);
             let is_own = vendor.is_some() && vendor == user.vendor_id;

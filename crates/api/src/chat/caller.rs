@@ -2,8 +2,9 @@
 //! the call itself, so that rights are those of this very moment.
 
 use chaffer_shared::token::{Bearer, Claims};
+use chaffer_shared::topic;
 
-use super::{ChatError, Refusal};
+use super::{ChatError, Refusal, visitors};
 use crate::store::{Reader, User};
 
 /// What a request shows of its sender; signatures and addresses are checked already, the store is not asked yet.
@@ -29,7 +30,7 @@ pub enum Caller {
     Backend,
     /// A person.
     User {
-        /// As mirrored now.
+        /// As mirrored now; of a visitor who has not written yet, as it says itself.
         user: Box<User>,
         /// Whether the shop's backend speaks for the person, so that what it says of orders and people is true.
         by_backend: bool,
@@ -67,11 +68,15 @@ impl Caller {
                 }
             }
             Credentials::Token(claims) => {
-                // Visitors come with the widget; until then nobody issues such tokens.
-                if claims.kind != Bearer::User {
+                let is_visitor = topic::is_visitor(&claims.sub);
+                if is_visitor != (claims.kind == Bearer::Visitor) {
                     return Err(Refusal::InvalidToken.into());
                 }
-                let user = reader.user(&claims.sub)?.ok_or(Refusal::InvalidToken)?;
+                let user = match reader.user(&claims.sub)? {
+                    Some(user) => user,
+                    None if is_visitor => visitors::newcomer(claims),
+                    None => return Err(Refusal::InvalidToken.into()),
+                };
                 if user.revoked_before.is_some_and(|at| claims.is_revoked_by(at.and_utc())) {
                     return Err(Refusal::RevokedToken.into());
                 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::audit::{self, action};
 use super::rights::{self, Seen};
 use super::{Caller, ChatError, Context, Credentials, Refusal, support, threads, users};
-use crate::store::{Id, Side, ThreadStatus, User, Writer};
+use crate::store::{Id, Role, Side, ThreadStatus, User, Writer};
 
 /// The name under which others see what an erased person wrote.
 pub const DELETED_USER: &str = "Deleted user";
@@ -33,6 +33,10 @@ pub(crate) fn erase(
     support::release_all(writer, context, &user)?;
     writer.leave_as_staff(id, None, context.timestamp())?;
     writer.erase_subject(id, &threads)?;
+    if user.role == Role::Visitor {
+        // A page that somebody looked at may name the person; all threads of a visitor are its own.
+        writer.erase_pages(&threads)?;
+    }
     writer.erase_user(id, DELETED_USER, context.timestamp())?;
     forget_answers(writer, &user)?;
     audit::note(writer, &caller, context, action::USER_ERASED, audit::user(id), None)

@@ -128,6 +128,8 @@ refusals! {
     MessagingDisabled, Forbidden, "messaging_disabled", "This vendor cannot be written to: its messaging is switched off or not part of its plan.";
     SubjectSignatureRequired, Forbidden, "subject_signature_required", "A browser can start this thread only with the shop's subject_signature.";
     SubjectSignatureWrong, Forbidden, "subject_signature_wrong", "The subject_signature does not belong to this subject, customer and vendor.";
+    VisitorsOff, Forbidden, "visitors_off", "Only people with an account can write here: the setting visitors_may_write is off.";
+    NotAVisitor, Forbidden, "not_a_visitor", "This call is for visitors: send the token of the visitor who comes back, or none for a new one.";
     NotAllowed, Forbidden, "not_allowed", "This user may not do this.";
     ActingUserRequired, Unprocessable, "acting_user_required", "This call is made as a person: name the user in the header Chaffer-User.";
     ActingUserUnknown, Unprocessable, "acting_user_unknown", "The user in the header Chaffer-User is not known; PUT /v1/users/{id} first.";

@@ -34,6 +34,7 @@ pub mod unread;
 pub mod users;
 pub mod vendors;
 pub mod views;
+pub mod visitors;
 pub mod webhooks;
 
 pub use caller::{Caller, Credentials};

@@ -2,6 +2,7 @@
 //! would go both ask for.
 
 use chaffer_shared::config::Config;
+use chaffer_shared::topic;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -171,6 +172,13 @@ pub(crate) fn forget_thread(
     if i64::try_from(messages.len()).is_ok_and(|count| count >= MESSAGES) {
         return Ok(false);
     }
+    let participants = writer.participants(&[thread])?;
     writer.forget_thread(thread)?;
+    // A visitor has nothing but its threads.
+    for it in participants.iter().filter(|it| topic::is_visitor(&it.participant_id)) {
+        if writer.threads_joined(&it.participant_id)?.is_empty() {
+            writer.forget_visitor(&it.participant_id)?;
+        }
+    }
     Ok(true)
 }

@@ -1,6 +1,6 @@
 //! Who may see and write what. The one place that decides; the rules ask here first.
 //!
-//! Customers see the threads they are in, a vendor's admins those of their vendor, operators support threads,
+//! Customers and visitors see the threads they are in, a vendor's admins those of their vendor, operators support threads,
 //! administrators all of them, if a root administrator has granted `manage_messages` (R8) — else nothing.
 
 use super::{Caller, ChatError, Refusal};
@@ -38,6 +38,11 @@ pub(crate) fn require_messages(user: &User) -> Result<(), ChatError> {
     Ok(())
 }
 
+/// Refuses visitors what takes room on the shop's disks: anybody can be as many of them as it likes.
+pub(crate) fn require_account(user: &User) -> Result<(), ChatError> {
+    if user.role == Role::Visitor { Err(Refusal::NotAllowed.into()) } else { Ok(()) }
+}
+
 /// Refuses all but the shop's backend and those who manage messages: who keeps the list of forbidden words and the settings.
 pub(crate) fn require_moderator(caller: &Caller) -> Result<(), ChatError> {
     match caller {
@@ -65,7 +70,7 @@ pub(crate) fn scopes(user: &User) -> Result<Vec<ThreadScope>, ChatError> {
     Ok(match user.role {
         Role::Admin => vec![ThreadScope::All],
         Role::Operator => vec![ThreadScope::OfType(SubjectType::Support), own],
-        Role::Customer | Role::VendorAdmin => vec![own],
+        Role::Customer | Role::VendorAdmin | Role::Visitor => vec![own],
     })
 }
 
@@ -91,7 +96,7 @@ pub(crate) fn seat(user: &User, thread: &Thread, participants: &[Participant]) -
         Role::Admin if !manages_messages(user) => return None,
         Role::Admin => true,
         Role::Operator => thread.subject_type == SubjectType::Support,
-        Role::Customer | Role::VendorAdmin => false,
+        Role::Customer | Role::VendorAdmin | Role::Visitor => false,
     };
     let keys = participant_keys(user);
     let own = participants.iter().find(|participant| {

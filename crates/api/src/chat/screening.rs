@@ -178,7 +178,7 @@ fn told(
     let customers: Vec<Topic> = participants
         .iter()
         .filter(|it| !super::views::sees_flags(it.side))
-        .map(|it| Topic::User(it.participant_id.clone()))
+        .map(|it| Topic::of_person(&it.participant_id))
         .collect();
     let mut topics = addressing::of_thread(reader, thread, participants)?;
     topics.retain(|topic| !customers.contains(topic));

@@ -90,6 +90,8 @@ settings! {
     Public button_on_order_page: bool = true, Kind::Switch;
     /// Whether the button that leads to the shop's operators is shown.
     Public button_for_support: bool = true, Kind::Switch;
+    /// Whether people who have not signed in may write to the shop's operators.
+    Public visitors_may_write: bool = true, Kind::Switch;
     /// What the button shows (R13).
     Public button_type: String = "icon_and_text".to_owned(), Kind::Choice(BUTTON_TYPES);
     /// The colour of the button: one that the shop's styles name, or one of its own (R13).

@@ -1,6 +1,7 @@
 //! Starting a conversation, or going on with the open one: who meets, and what a browser may say of them.
 
 use chaffer_shared::event::name;
+use chaffer_shared::topic;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -12,7 +13,7 @@ use super::validate::Problems;
 use super::views::ThreadView;
 use super::{
     Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, object, once,
-    rights, support, threads,
+    rights, support, threads, visitors,
 };
 use crate::store::{
     Cause, NewEvent, Participant, ParticipantKind, Reader, Role, Side, SubjectType, Thread,
@@ -145,12 +146,19 @@ pub(crate) fn start(
         // Before anybody is looked up, so that nobody's existence can be guessed.
         require_signature(user, input, &parties, shop_keys)?;
     }
+    let page = match &caller {
+        Caller::User { user, .. } if user.role == Role::Visitor => {
+            visitors::keep(writer, context, user)?;
+            visitors::page(credentials)
+        }
+        _ => None,
+    };
     require_known(writer, input, &parties)?;
     let (view, created) = once(writer, &caller, context, key, |writer| {
         let open_key = open_key(&input.subject, input.storefront_id.as_deref(), &parties);
         let (thread, created) = match writer.open_thread(&open_key)? {
             Some(thread) => (thread, false),
-            None => (create(writer, context, input, &parties, open_key)?, true),
+            None => (create(writer, context, input, page, &parties, open_key)?, true),
         };
         if let (Some(draft), Caller::User { user, .. }) = (&input.message, &caller) {
             let seen = rights::see(writer, user, thread.id)?;
@@ -232,6 +240,14 @@ fn parties(caller: &Caller, input: &ThreadStart) -> Result<Parties, ChatError> {
         return Err(Refusal::NotAllowed.into());
     };
     let peer = (subject.subject_type == SubjectType::User).then(|| subject.id.clone());
+    // Visitors talk with the operators, and with nobody else.
+    let is_visitor = |id: &String| topic::is_visitor(id);
+    if subject.subject_type != SubjectType::Support && is_visitor(&customer) {
+        problems.add("/customer_id", "is a visitor, who talks about support alone");
+    }
+    if peer.as_ref().is_some_and(is_visitor) {
+        problems.add("/subject/id", "is a visitor, who talks about support alone");
+    }
     if peer.as_ref() == Some(&customer) {
         problems.add("/subject/id", "must be another user");
     }
@@ -281,7 +297,10 @@ fn customer_for(
 ) -> Result<Option<String>, ChatError> {
     let is_own = |id: &String| *id == user.id;
     match user.role {
-        Role::Customer => {
+        Role::Visitor if input.subject.subject_type != SubjectType::Support => {
+            Err(Refusal::NotAllowed.into())
+        }
+        Role::Customer | Role::Visitor => {
             if !input.customer_id.as_ref().is_none_or(is_own) {
                 return Err(Refusal::NotAllowed.into());
             }
@@ -392,6 +411,7 @@ fn create(
     writer: &mut Writer<'_>,
     context: &Context,
     input: &ThreadStart,
+    page: Option<&str>,
     parties: &Parties,
     open_key: String,
 ) -> Result<Thread, ChatError> {
@@ -424,7 +444,7 @@ fn create(
         subject_type: subject.subject_type,
         subject_id: subject.id.clone(),
         subject_title: subject.title.clone(),
-        subject_url: subject.url.clone(),
+        subject_url: subject.url.clone().or_else(|| page.map(str::to_owned)),
         subject_image_url: subject.image_url.clone(),
         storefront_id: input.storefront_id.clone(),
         status: ThreadStatus::Open,

@@ -94,7 +94,7 @@ fn require_staff(caller: &Caller) -> Result<&User, ChatError> {
     rights::require_messages(user)?;
     match user.role {
         Role::Admin | Role::Operator => Ok(user),
-        Role::Customer | Role::VendorAdmin => Err(Refusal::NotAllowed.into()),
+        Role::Customer | Role::VendorAdmin | Role::Visitor => Err(Refusal::NotAllowed.into()),
     }
 }
 

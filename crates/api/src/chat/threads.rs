@@ -89,7 +89,7 @@ fn hide_flags(user: &User, scopes: &mut Vec<ThreadScope>, filter: &mut ThreadFil
     let sees = match user.role {
         Role::Admin | Role::Operator => return,
         Role::VendorAdmin => true,
-        Role::Customer => false,
+        Role::Customer | Role::Visitor => false,
     };
     match filter.flagged {
         Some(true) if sees => scopes.iter_mut().for_each(|scope| {

@@ -102,7 +102,7 @@ pub(crate) fn raise(
     let readers = addressing::readers(writer, thread, participants, author)?;
     writer.raise_unread(thread.id, author, &readers, activity)?;
     for Badge { user, total, here } in readers {
-        tell(writer, context, thread.id, user, here.unwrap_or(0) + 1, total + 1);
+        tell(writer, context, thread.id, &user, here.unwrap_or(0) + 1, total + 1);
     }
     Ok(())
 }
@@ -136,7 +136,7 @@ pub(crate) fn lower(
     let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
     writer.lower_unread(thread.id, &users)?;
     for Badge { user, total, here } in readers {
-        tell(writer, context, thread.id, user, here.unwrap_or(1) - 1, total - 1);
+        tell(writer, context, thread.id, &user, here.unwrap_or(1) - 1, total - 1);
     }
     Ok(())
 }
@@ -153,7 +153,7 @@ pub(crate) fn forget(
     writer.delete_read_states(user, &[thread])?;
     if unread_count > 0 {
         writer.add_unread_total(&[user], -unread_count)?;
-        tell(writer, context, thread, badge.user, 0, badge.total - unread_count);
+        tell(writer, context, thread, &badge.user, 0, badge.total - unread_count);
     }
     Ok(())
 }
@@ -163,13 +163,13 @@ fn tell(
     writer: &mut Writer<'_>,
     context: &Context,
     thread: Id,
-    user: String,
+    user: &str,
     unread_count: i64,
     total: i64,
 ) {
     writer.emit(NewEvent {
         name: name::UNREAD_CHANGED,
-        topics: &[Topic::User(user)],
+        topics: &[Topic::of_person(user)],
         cause: Cause {
             thread: Some(thread),
             message: None,
@@ -228,7 +228,7 @@ pub(crate) fn read(
         if unread_count != before.unread_count {
             let by = unread_count - before.unread_count;
             writer.add_unread_total(&[&user.id], by)?;
-            tell(writer, context, thread.id, user.id.clone(), unread_count, user.unread_total + by);
+            tell(writer, context, thread.id, &user.id, unread_count, user.unread_total + by);
         }
         left = unread_count;
     }
@@ -306,7 +306,7 @@ pub(crate) fn mark_unread(
     writer.save_read_state(&state, exists)?;
     let by = unread_count - before.unread_count;
     writer.add_unread_total(&[&user.id], by)?;
-    tell(writer, context, thread.id, user.id.clone(), unread_count, user.unread_total + by);
+    tell(writer, context, thread.id, &user.id, unread_count, user.unread_total + by);
     Ok(UnreadCount { unread_count })
 }
 

@@ -2,7 +2,7 @@
 
 use chaffer_shared::event::{Revocation, name};
 use chaffer_shared::token::{Bearer, Claims, MAX_TTL_SECONDS};
-use chaffer_shared::topic::Topic;
+use chaffer_shared::topic::{self, Topic};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -27,7 +27,7 @@ const MAX_PROFILES: usize = 50;
     })
 )]
 pub struct UserInput {
-    /// What the user is to the shop.
+    /// What the user is to the shop; never `visitor`, whom the shop does not know.
     pub role: Role,
     /// The name others see.
     #[schema(example = "Anna")]
@@ -121,9 +121,7 @@ pub(crate) fn put(
 ) -> Result<(UserView, bool), ChatError> {
     let caller = Caller::resolve(writer, credentials)?;
     caller.require_backend_or_root()?;
-    let mut problems = Problems::default();
-    problems.path_id("id", id);
-    problems.finish()?;
+    check_id(id)?;
     let before = writer.user(id)?;
     let done = save(writer, context, id, input)?;
     note_rights(writer, &caller, context, before.as_ref(), id)?;
@@ -143,6 +141,7 @@ pub(crate) fn patch(
 ) -> Result<UserView, ChatError> {
     let caller = Caller::resolve(writer, credentials)?;
     caller.require_backend_or_root()?;
+    check_id(id)?;
     let before = present(writer, id)?;
     let now = UserView::from(before.clone());
     let input = UserInput {
@@ -221,6 +220,7 @@ pub(crate) fn token(
     request: &TokenRequest,
 ) -> Result<Claims, ChatError> {
     Caller::resolve(reader, credentials)?.require_backend()?;
+    check_id(id)?;
     let mut problems = Problems::default();
     if !(1..=MAX_TTL_SECONDS).contains(&request.ttl_seconds) {
         problems.add("/ttl_seconds", format!("must be from 1 to {MAX_TTL_SECONDS}"));
@@ -249,8 +249,15 @@ pub(crate) fn claims(user: &User, jti: &str, now: DateTime<Utc>, ttl_seconds: i6
         Some(before) => now.max(before.and_utc() + TimeDelta::milliseconds(1)),
         None => now,
     };
-    let topics = addressing::heard_by(user);
-    Claims::new(Bearer::User, &user.id, topics, jti, issued, ttl_seconds)
+    let kind = if topic::is_visitor(&user.id) { Bearer::Visitor } else { Bearer::User };
+    Claims::new(kind, &user.id, addressing::heard_by(user), jti, issued, ttl_seconds)
+}
+
+/// Refuses what is no id, or none that the shop may give.
+fn check_id(id: &str) -> Result<(), ChatError> {
+    let mut problems = Problems::default();
+    problems.shop_id("id", id);
+    problems.finish()
 }
 
 /// Mirrors a user on the shop's own word.
@@ -313,6 +320,9 @@ fn check(reader: &mut Reader<'_>, input: &UserInput) -> Result<(), ChatError> {
         (Some(_), _) => problems.add("/vendor_id", "is for a vendor_admin only"),
         (None, _) => {}
     }
+    if input.role == Role::Visitor {
+        problems.add("/role", "visitors have no account; they come by POST /v1/widget/sessions");
+    }
     if input.role != Role::Admin {
         for (pointer, set) in [("/root", input.root), ("/manage_messages", input.manage_messages)] {
             if set {
@@ -371,7 +381,7 @@ pub(crate) fn revoke(
     writer.revoke_tokens(&user.id, before.naive_utc())?;
     writer.emit(NewEvent {
         name: name::SESSION_REVOKED,
-        topics: &[Topic::User(user.id.clone())],
+        topics: &[Topic::of_person(&user.id)],
         cause: Cause {
             thread: None,
             message: None,

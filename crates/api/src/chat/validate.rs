@@ -34,6 +34,16 @@ impl Problems {
         }
     }
 
+    /// An id in the path that the shop may give a user.
+    pub(crate) fn shop_id(&mut self, name: &str, id: &str) {
+        self.path_id(name, id);
+        if topic::is_visitor(id) {
+            let detail =
+                "must not begin with visitor: such ids are given to visitors without an account";
+            self.0.push(FieldError::parameter(name, detail));
+        }
+    }
+
     /// An id of the shop's in the path.
     pub(crate) fn path_id(&mut self, name: &str, id: &str) {
         if !topic::is_valid_id(id) {

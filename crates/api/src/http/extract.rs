@@ -11,8 +11,8 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine;
-use chaffer_shared::address;
-use chaffer_shared::token::TokenError;
+use chaffer_shared::token::{Claims, TokenError};
+use chaffer_shared::{address, topic};
 use futures_util::StreamExt;
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 use ipnet::IpNet;
@@ -23,6 +23,7 @@ use super::error::Problem;
 use super::middleware::RequestId;
 use super::{Shared, State, limits};
 use crate::chat::object::Object;
+use crate::chat::visitors::RETURN_SECONDS;
 use crate::chat::{Context, Credentials, FieldError, IdempotencyKey, Refusal, api_keys};
 
 /// The longest body, in bytes: a message of 10,000 characters with every one escaped, and room to spare.
@@ -59,6 +60,39 @@ impl FromRequest for MaybeSender {
         let is_nobody = !request.headers().contains_key(header::AUTHORIZATION);
         ready(if is_nobody { Ok(Self(None)) } else { sender(request).map(|it| Self(Some(it))) })
     }
+}
+
+/// The visitor who comes back, by a token that may have ended lately; `None`: a new one.
+pub(super) struct Returning(pub(super) Option<Box<Claims>>);
+
+impl FromRequest for Returning {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(returning(request).map(Self))
+    }
+}
+
+fn returning(request: &HttpRequest) -> Result<Option<Box<Claims>>, Problem> {
+    let Some(value) = header_text(request.headers(), "authorization")? else { return Ok(None) };
+    let state = request.app_data::<Shared>().ok_or(Refusal::NoCredentials)?;
+    let token = match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => return Err(Refusal::NotAVisitor.into()),
+    };
+    if !token.contains('.') {
+        return Err(Refusal::NotAVisitor.into());
+    }
+    let now = chaffer_shared::time::now();
+    let claims = match state.token_keys.verify_late(token, now, RETURN_SECONDS) {
+        Ok(claims) if topic::is_visitor(&claims.sub) => Box::new(claims),
+        Ok(_) => return Err(Refusal::NotAVisitor.into()),
+        Err(TokenError::Expired) => return Err(Refusal::ExpiredToken.into()),
+        Err(_) => return Err(Refusal::InvalidToken.into()),
+    };
+    limits::of_person(request, &Credentials::Token(claims.clone()))?;
+    Ok(Some(claims))
 }
 
 /// Who sends the request, and may send one more.

@@ -66,7 +66,7 @@ pub(super) async fn revocations(
     let since = chaffer_shared::time::now() - TimeDelta::seconds(MAX_TTL_SECONDS);
     let users = state.store.read(move |reader| reader.revoked_since(since.naive_utc())).await?;
     let revoked = |(user, before): (String, Option<chrono::NaiveDateTime>)| {
-        Some(RevokedTopic { topic: Topic::User(user), before: before?.and_utc() })
+        Some(RevokedTopic { topic: Topic::of_person(&user), before: before?.and_utc() })
     };
     Ok(Json(Revocations { revocations: users.into_iter().filter_map(revoked).collect() }))
 }

@@ -14,10 +14,12 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
 use chaffer_shared::address;
+use chaffer_shared::token::{Bearer, Claims};
+use chaffer_shared::topic::VISITOR_PREFIX;
 
-use super::Shared;
 use super::error::Problem;
 use super::extract::client_address;
+use super::{Shared, State};
 use crate::chat::Credentials;
 use crate::limits::Standing;
 
@@ -89,28 +91,58 @@ fn of_address(request: &HttpRequest) -> Result<(), Problem> {
         return Ok(());
     }
     let api = &state.config.api;
-    // Behind a proxy that names nobody, the proxy itself is who calls, and no friend of ours.
     let client = client_address(request, &api.trusted_proxies);
     let is_own = |it: IpAddr| {
         address::contains(&api.trusted_proxies, it) || address::contains(&api.trusted_ips, it)
     };
     let standing = match client {
         Some(client) if is_own(client) => state.limits.shop.take(&client),
-        _ => {
-            let peer = || request.peer_addr().map(|it| it.ip());
-            let Some(client) = client.or_else(peer) else { return Ok(()) };
-            state.limits.addresses.take(&address::account_of(client))
-        }
+        _ => match account(request, state) {
+            Some(account) => state.limits.addresses.take(&account),
+            None => return Ok(()),
+        },
     };
     hold(request, standing, TOO_MANY_CALLS, "There are too many calls from this address")
+}
+
+/// The address whose calls these are, an IPv6 network as one. Behind a proxy that names nobody, the proxy itself is who
+/// calls, and no friend of ours.
+fn account(request: &HttpRequest, state: &State) -> Option<IpAddr> {
+    let client = client_address(request, &state.config.api.trusted_proxies);
+    let peer = || request.peer_addr().map(|it| it.ip());
+    client.or_else(peer).map(address::account_of)
+}
+
+/// Whose calls a token's are. Anybody can be as many visitors as it likes, so those of one address are one.
+fn person(request: &HttpRequest, state: &State, claims: &Claims) -> String {
+    match (claims.kind, account(request, state)) {
+        (Bearer::Visitor, Some(account)) => format!("{VISITOR_PREFIX}{account}"),
+        _ => claims.sub.clone(),
+    }
 }
 
 /// Counts a call for the person whose token it brings.
 pub(super) fn of_person(request: &HttpRequest, credentials: &Credentials) -> Result<(), Problem> {
     let Some(state) = request.app_data::<Shared>() else { return Ok(()) };
     let Credentials::Token(claims) = credentials else { return Ok(()) };
-    let standing = state.limits.people.take(&claims.sub);
+    let standing = state.limits.people.take(&person(request, state, claims));
     hold(request, standing, TOO_MANY_CALLS, "This user makes too many calls")
+}
+
+/// Counts what a visitor begins for its address; others have an account that answers for it.
+pub(super) fn of_new_thread(
+    request: &HttpRequest,
+    credentials: &Credentials,
+) -> Result<(), Problem> {
+    let Some(state) = request.app_data::<Shared>() else { return Ok(()) };
+    match (credentials, account(request, state)) {
+        (Credentials::Token(claims), Some(account)) if claims.kind == Bearer::Visitor => {
+            let standing = state.limits.visitor_threads.take(&account);
+            let what = "There are too many new conversations from this address";
+            hold(request, standing, "too_many_threads", what)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Counts a message for the person who writes it in a thread; `thread` is what names it.
@@ -121,7 +153,9 @@ pub(super) fn of_message(
 ) -> Result<(), Problem> {
     let Some(state) = request.app_data::<Shared>() else { return Ok(()) };
     let Credentials::Token(claims) = credentials else { return Ok(()) };
-    let standing = state.limits.messages.take(&(claims.sub.clone(), thread));
+    // A visitor has one conversation; another thread of its address is another visitor's, and no more room.
+    let thread = if claims.kind == Bearer::Visitor { String::new() } else { thread };
+    let standing = state.limits.messages.take(&(person(request, state, claims), thread));
     let what = "You have written too many messages in this thread in a short time, and this one was not taken";
     hold(request, standing, "too_many_messages", what)
 }

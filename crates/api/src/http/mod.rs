@@ -27,6 +27,7 @@ mod threads;
 mod unread;
 mod users;
 mod vendors;
+mod visitors;
 mod webhooks;
 
 use std::sync::Arc;
@@ -111,6 +112,7 @@ pub fn api(config: &mut ServiceConfig<'_>) {
         .service(search::search_messages)
         .service(threads::tell_typing)
         .service(buttons::show_buttons)
+        .service(visitors::begin_session)
         .service(support::get_queue)
         .service(support::take_thread)
         .service(support::release_thread)

@@ -375,6 +375,7 @@ mod tests {
             "UserInput",
             "UserPatch",
             "VendorInput",
+            "VisitorInput",
             "WebhookInput",
             "WebhookPatch",
         ];
@@ -400,7 +401,7 @@ mod tests {
         let texts = |name: &str| document["components"]["schemas"][name]["enum"].clone();
         assert_eq!(
             texts("Role"),
-            serde_json::json!(["customer", "vendor_admin", "admin", "operator"])
+            serde_json::json!(["customer", "vendor_admin", "admin", "operator", "visitor"])
         );
         assert_eq!(texts("VendorStatus"), serde_json::json!(["active", "disabled"]));
         assert_eq!(texts("ThreadStatus"), serde_json::json!(["open", "closed"]));

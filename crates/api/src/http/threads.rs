@@ -111,6 +111,7 @@ pub(super) async fn create_thread(
 ) -> Result<HttpResponse, Problem> {
     let context = context(&request);
     let key = body.idempotency_key(&request)?;
+    limits::of_new_thread(&request, &sender.0)?;
     if body.value.message.is_some() {
         // It may go into a thread that is there, which only the rule finds.
         let subject = &body.value.subject;

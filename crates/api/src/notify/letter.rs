@@ -11,7 +11,7 @@ use crate::chat::rights::{self, Seen};
 use crate::chat::settings::Settings;
 use crate::store::{
     Audience, Id, Mail, MailChoice, MailKind, Message, ParticipantKind, ReadState, Reader, Role,
-    Side, StoreError, Timestamp, User,
+    Side, StoreError, Thread, Timestamp, User,
 };
 
 /// Messages that one mail shows at the most, and threads that a digest does.
@@ -243,7 +243,7 @@ fn about_thread(
                 .or_else(|| vendor.clone().filter(|_| audience == Audience::Customer))
                 .unwrap_or_else(|| name_of(first)),
             subject_url: thread.subject_url.clone(),
-            url: settings.thread_url(audience, thread.id),
+            url: url(settings, user, &thread),
         },
         author: Author {
             name: name_of(first),
@@ -321,7 +321,7 @@ fn about_everything(
         threads.push(DigestThread {
             id: thread.id,
             subject: thread.subject_title.clone().unwrap_or_else(|| author.clone()),
-            url: settings.thread_url(audience, thread.id),
+            url: url(settings, user, &thread),
             unread_count: *unread_count,
             author,
             text,
@@ -345,6 +345,14 @@ fn about_everything(
         caught_up: false,
         reply_tag: None,
     }))
+}
+
+/// Where a person reads a thread: on a page that takes an account, or else where the thread was begun.
+fn url(settings: &MailSettings, user: &User, thread: &Thread) -> Option<String> {
+    match user.role {
+        Role::Visitor => thread.subject_url.clone(),
+        _ => settings.thread_url(audience(user), thread.id),
+    }
 }
 
 /// Whom a template for this person speaks to.

@@ -118,6 +118,16 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Takes the pages from these threads on which they were begun.
+    pub(crate) fn erase_pages(&mut self, ids: &[Id]) -> Result<(), StoreError> {
+        for ids in pieces(ids) {
+            diesel::update(threads::table.filter(threads::id.eq_any(ids)))
+                .set(threads::subject_url.eq(None::<String>))
+                .execute(self.database)?;
+        }
+        Ok(())
+    }
+
     /// Forgets all first answers to a caller.
     pub(crate) fn delete_first_answers(&mut self, caller: &str) -> Result<(), StoreError> {
         let own = idempotency_keys::table.filter(idempotency_keys::caller.eq(caller));

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};
 
+use chaffer_shared::topic;
 use diesel::prelude::*;
 use serde_json::value::RawValue;
 
@@ -506,6 +507,13 @@ fn check_head(kind: &str, fields: &Fields) -> Result<(), String> {
 
 /// Takes the row of a table out of a line's fields.
 fn row_of(table: &Table, fields: &mut Fields) -> Result<Row, String> {
+    if table.name == "users" {
+        // The two namespaces stay apart, whoever wrote the file.
+        let of = |name: &str| field::<String>(fields, name).unwrap_or_default();
+        if topic::is_visitor(&of("id")) != (of("role") == Role::Visitor.as_str()) {
+            return Err("ids that begin with visitor: are those of the role visitor".into());
+        }
+    }
     let values = table.columns.iter().map(|column| {
         let Some(raw) = fields.remove(&column.name) else {
             // Written by a version that did not have it yet.
@@ -588,6 +596,23 @@ mod tests {
             let found = tables.iter().find(|it| it.name == table).unwrap();
             assert!(found.columns.iter().any(|it| it.name == column), "{table}.{column}");
         }
+    }
+
+    #[test]
+    fn a_file_gives_no_visitors_id_to_somebody_else() {
+        let users = described().unwrap().into_iter().find(|(_, it)| it.name == "users").unwrap().1;
+        let take = |id: &str, role: &str| {
+            let line = serde_json::json!({
+                "type": "user", "id": id, "role": role, "name": "V", "root": false,
+                "manage_messages": false, "profiles": [], "mail_choice": "all",
+                "created_at": "2026-03-01T09:30:00.000Z", "updated_at": "2026-03-01T09:30:00.000Z"
+            });
+            row_of(&users, &mut read_line(line.to_string().as_bytes()).unwrap().1).map(drop)
+        };
+        assert_eq!(take("visitor:1", "visitor"), Ok(()));
+        assert_eq!(take("1", "customer"), Ok(()));
+        assert!(take("visitor:1", "customer").is_err());
+        assert!(take("1", "visitor").is_err());
     }
 
     static MESSAGES: std::sync::LazyLock<Table> = std::sync::LazyLock::new(|| {

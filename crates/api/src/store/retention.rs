@@ -5,9 +5,9 @@ use diesel::prelude::*;
 
 use super::schema::{
     audit_log, events, idempotency_keys, mails, message_originals, message_versions, messages,
-    participants, read_states, threads, webhook_deliveries,
+    participants, read_states, threads, users, webhook_deliveries,
 };
-use super::{Id, Message, ParticipantKind, Reader, StoreError, Timestamp, Writer};
+use super::{Id, Message, ParticipantKind, Reader, Role, StoreError, Timestamp, Writer};
 
 /// What is kept for a time, and then forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,14 @@ impl Writer<'_> {
             .execute(self.database)?;
         diesel::delete(mails::table.filter(mails::thread_id.eq(thread))).execute(self.database)?;
         diesel::delete(threads::table.find(thread)).execute(self.database)?;
+        Ok(())
+    }
+
+    /// Forgets a visitor who has no threads any more; one who was erased stays, so that its old tokens stay revoked.
+    pub(crate) fn forget_visitor(&mut self, id: &str) -> Result<(), StoreError> {
+        diesel::delete(mails::table.filter(mails::user_id.eq(id))).execute(self.database)?;
+        let row = users::table.find(id).filter(users::role.eq(Role::Visitor));
+        diesel::delete(row.filter(users::erased_at.is_null())).execute(self.database)?;
         Ok(())
     }
 

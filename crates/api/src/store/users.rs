@@ -18,6 +18,8 @@ text_enum! {
         Admin = "admin",
         /// Answers visitors.
         Operator = "operator",
+        /// Asks the operators, without an account.
+        Visitor = "visitor",
     }
 }
 

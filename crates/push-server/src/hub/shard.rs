@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chaffer_shared::config::Push;
 use chaffer_shared::event::{EventId, RevokedTopic};
 use chaffer_shared::token::{Bearer, Claims};
-use chaffer_shared::topic::Topic;
+use chaffer_shared::topic::{self, Topic};
 use chrono::{DateTime, TimeDelta, Utc};
 use slab::Slab;
 use tokio::sync::{Notify, mpsc};
@@ -290,7 +290,7 @@ impl Shard {
                 position
             }
         };
-        if claims.kind == Bearer::User {
+        if has_presence(&claims) {
             self.presence.join(&claims.sub);
         }
         self.metrics.sessions.increment();
@@ -487,7 +487,7 @@ impl Shard {
                 exit(&mut self.native, topic, slot);
             }
             self.presence.unwatch(id);
-            if native.claims.kind == Bearer::User {
+            if has_presence(&native.claims) {
                 self.presence.leave(&native.claims.sub, Utc::now());
             }
         }
@@ -532,6 +532,11 @@ impl Shard {
     fn member(&self, id: ConnectionId) -> Option<&Member> {
         self.members.get(*self.slots.get(&id)?)
     }
+}
+
+/// Whether somebody may want to know that the bearer is there: not of the doctor's tokens, which name nobody.
+fn has_presence(claims: &Claims) -> bool {
+    claims.kind == Bearer::User || topic::is_visitor(&claims.sub)
 }
 
 fn concerns(event: &Published, claims: &Claims) -> bool {

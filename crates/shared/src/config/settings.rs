@@ -213,6 +213,11 @@ pub const SETTINGS: &[Setting] = &[
         "Messages that a user may write in one thread a minute, in bursts of five minutes' worth, 0 for no limit",
     ),
     setting(
+        "limits.visitor_threads_per_minute_per_address",
+        Kind::Number,
+        "Threads that visitors without an account may start from one address a minute, in bursts of five minutes' worth, 0 for no limit",
+    ),
+    setting(
         "outgoing.allowed_networks",
         Kind::List,
         "Networks (CIDR) that webhooks may reach besides the public internet; none by default",

@@ -19,6 +19,7 @@ stories!(
     b11_a_mail_that_is_given_up_is_seen_and_tried_again,
     b11_an_answer_by_mail_goes_into_the_thread,
     b11_answers_come_through_the_mail_servers_pipe,
+    b11_a_flood_of_answers_waits_at_the_mail_server,
 );
 
 const BUYER: &str = "bea@example.com";
@@ -618,5 +619,34 @@ async fn b11_answers_come_through_the_mail_servers_pipe(scene: &Scene) -> Result
     }
     assert_eq!(mailing.history(thread).await?.as_array().map(Vec::len), Some(2));
     let _: &Api = &mailing.cast.shop;
+    Ok(())
+}
+
+async fn b11_a_flood_of_answers_waits_at_the_mail_server(scene: &Scene) -> Result<()> {
+    let mailing =
+        Mailing::with(scene, |setup| setup.set("limits.messages_per_minute_per_thread", 3)).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let thread = mailing.thread("p1", "Is it blue?").await?;
+    let mail = server.wait_for(SELLER, 1).await?;
+    let raw = |number: usize| answer(&mail, SELLER, &format!("f{number}"), "Buy now!");
+    for number in 0..3 {
+        let posted = mailing.inbound("", &raw(number)).await?.expect(200)?;
+        assert_eq!(posted["outcome"], "posted");
+    }
+    let refused = mailing.inbound("", &raw(3)).await?;
+    assert_eq!(refused.header("retry-after"), Some("60"));
+    refused.refused(429, "too_many_messages")?;
+    let file = scene.folder().join("flood.eml");
+    std::fs::write(&file, raw(3))?;
+    let pipe = cast.stack.command(&["mail-in"])?.stdin(file).outcome().await?;
+    assert_eq!(pipe.0.code(), Some(75), "the mail server keeps it: {}", pipe.2);
+    // What was taken is no news, and others are not concerned.
+    mailing.inbound("", &raw(0)).await?.expect(200)?;
+    cast.buyer.say(thread, "Thank you").await?;
+    // Its time comes.
+    let sql =
+        "UPDATE messages SET created_at = '2020-02-02 02:02:02.000' WHERE author_id = 'seller'";
+    cast.stack.database.query(sql).await?;
+    mailing.inbound("", &raw(3)).await?.expect(200)?;
     Ok(())
 }

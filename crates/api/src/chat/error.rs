@@ -82,6 +82,8 @@ pub enum RefusalKind {
     Gone,
     /// Understood, but it cannot be meant.
     Unprocessable,
+    /// Later.
+    TooMany,
 }
 
 /// Declares the refusals: variant, kind, code, and a sentence that says what to do.
@@ -161,6 +163,7 @@ refusals! {
     MailRepliesOff, Conflict, "mail_replies_off", "Mails cannot be answered here: set mail.smtp_host, mail.reply_address and keys.mail.";
     ReplyAddressInvalid, NotFound, "reply_address_invalid", "This reply address is not one of ours; write in the shop instead.";
     ReplyAddressExpired, Gone, "reply_address_expired", "This mail is too old to be answered; write in the shop instead.";
+    TooManyMessages, TooMany, "too_many_messages", "You have written too many messages in this thread in a short time; try again in a minute.";
     ReplySenderMismatch, Forbidden, "reply_sender_mismatch", "An answer must come from the address that the mail went to.";
     ForbiddenWords, Unprocessable, "forbidden_words", "This text holds something that must not be sent here; `errors` says what. Change it and send it again.";
     ForbiddenWordExists, Conflict, "forbidden_word_exists", "The list has an entry that finds the same already; change that one.";

@@ -63,7 +63,7 @@ fn code(error: &ChatError) -> u8 {
     match error {
         ChatError::Store(_)
         | ChatError::StaleWordList
-        | ChatError::Refused(Refusal::MailRepliesOff) => TEMPORARY,
+        | ChatError::Refused(Refusal::MailRepliesOff | Refusal::TooManyMessages) => TEMPORARY,
         ChatError::Refused(
             Refusal::ReplyAddressInvalid | Refusal::ReplyAddressExpired | Refusal::ThreadNotFound,
         ) => NO_USER,

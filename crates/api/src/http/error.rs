@@ -63,6 +63,9 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// What is counted by the minute, in seconds.
+const MINUTE: u64 = 60;
+
 impl Problem {
     /// A problem of this status; the request's id is filled in on the way out.
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
@@ -120,8 +123,10 @@ impl From<Refusal> for Problem {
             RefusalKind::Conflict => StatusCode::CONFLICT,
             RefusalKind::Gone => StatusCode::GONE,
             RefusalKind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+            RefusalKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         };
-        Self::new(status, refusal.code(), refusal.detail())
+        let retry_after = (refusal.kind() == RefusalKind::TooMany).then_some(MINUTE);
+        Self { retry_after, ..Self::new(status, refusal.code(), refusal.detail()) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Answers by mail: a raw message from the mail server's pipe becomes a message in the thread that its reply address was
 //! signed for. Nobody else's answer, no automatic answer and none of our own mails does.
 
-use mail_parser::{HeaderValue, Message, MessageParser, MimeHeaders};
+use chrono::TimeDelta;
+use mail_parser::{HeaderValue, MessageParser, MimeHeaders};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -13,7 +14,7 @@ use super::smtp::OWN_HEADER;
 use crate::chat::messages::{self, MessageDraft};
 use crate::chat::screening::WordList;
 use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, rights};
-use crate::store::{Id, Reader, Writer};
+use crate::store::{Id, Message, ParticipantKind, Reader, User, Writer};
 
 /// The longest mail that is taken, in bytes. What is attached is not looked at.
 pub const MAX_MAIL_BYTES: usize = 20 << 20;
@@ -102,7 +103,7 @@ impl Inbound {
 }
 
 /// The addresses that it may have been sent to: the envelope's alone where it is known.
-fn recipients(message: &Message<'_>, envelope: &Envelope) -> Vec<String> {
+fn recipients(message: &mail_parser::Message<'_>, envelope: &Envelope) -> Vec<String> {
     if let Some(recipient) = envelope.recipient.as_ref().filter(|text| !text.is_empty()) {
         return vec![recipient.clone()];
     }
@@ -136,7 +137,7 @@ fn tag_of(address: &str, (user, host): &(String, String)) -> Option<ReplyTag> {
 
 /// Why a message is no person's answer (RFC 3834, section 2, and what programs did before it).
 fn automatic(
-    message: &Message<'_>,
+    message: &mail_parser::Message<'_>,
     envelope: &Envelope,
     from: Option<&str>,
 ) -> Option<&'static str> {
@@ -190,7 +191,7 @@ fn automatic(
 }
 
 /// What the person wrote, from the plain text or else the HTML.
-fn own_text(message: &Message<'_>) -> String {
+fn own_text(message: &mail_parser::Message<'_>) -> String {
     let has_plain = message.text_bodies().any(|part| part.is_text() && !part.is_text_html());
     let text = if has_plain {
         message.body_text(0).map(|text| quoting::unquoted(&text))
@@ -257,6 +258,7 @@ pub(crate) fn post(
         client_id: Some(inbound.client_id.clone()),
     };
     draft.validate()?;
+    require_room(writer, context, settings.messages_per_minute, &author, thread, &draft)?;
     let (message, _) = messages::append(writer, context, list, &author, seen, &draft)?;
     Ok(InboundView {
         outcome: "posted",
@@ -264,4 +266,49 @@ pub(crate) fn post(
         thread_id: Some(thread),
         message_id: Some(message.id),
     })
+}
+
+/// Messages that one look into the database takes along.
+const PAGE: i64 = 200;
+
+/// Refuses who has written as much in the thread within a minute as one person may, by whatever way: the mail server keeps the
+/// answer and brings it again. Counted in the store, since the mail server's pipe is a process of its own each time.
+fn require_room(
+    reader: &mut Reader<'_>,
+    context: &Context,
+    per_minute: u32,
+    author: &User,
+    thread: Id,
+    draft: &MessageDraft,
+) -> Result<(), ChatError> {
+    if let Some(client_id) = &draft.client_id
+        && reader.message_by_client_id(ParticipantKind::User, &author.id, client_id)?.is_some()
+    {
+        // What was taken once stays taken.
+        return Ok(());
+    }
+    let since = context.timestamp() - TimeDelta::minutes(1);
+    let is_own = |it: &&Message| {
+        it.author_kind == ParticipantKind::User
+            && it.author_id == author.id
+            && it.system_entry.is_none()
+    };
+    if per_minute == 0 {
+        return Ok(());
+    }
+    let (mut before, mut written) = (Id::MAX, 0);
+    loop {
+        let mut page = reader.messages_before(thread, before, PAGE)?;
+        page.retain(|message| message.created_at > since);
+        written += page.iter().filter(is_own).count();
+        if u32::try_from(written).is_ok_and(|written| written >= per_minute) {
+            return Err(Refusal::TooManyMessages.into());
+        }
+        match page.last() {
+            Some(last) if i64::try_from(page.len()).is_ok_and(|count| count == PAGE) => {
+                before = last.id;
+            }
+            _ => return Ok(()),
+        }
+    }
 }

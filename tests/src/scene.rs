@@ -143,6 +143,16 @@ pub fn target(program: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A program that `scripts/test` has installed from PyPI.
+///
+/// # Errors
+/// When the tests run from no target folder.
+pub fn installed(program: &str) -> Result<PathBuf> {
+    let programs = target("chaffer-api")?;
+    let folder = programs.ancestors().nth(2).context("no target folder")?;
+    Ok(folder.join("python/bin").join(program))
+}
+
 #[expect(clippy::print_stderr, reason = "a test's own output, shown when it fails")]
 fn note(text: &str) {
     eprintln!("{text}");

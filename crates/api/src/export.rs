@@ -2,8 +2,10 @@
 //! memory nor anybody else holds it, and that is gone with the answer.
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, Write};
+use std::sync::Arc;
 
+use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -12,7 +14,8 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::chat::ChatError;
 use crate::chat::export::{self, Page};
-use crate::store::{Id, Reader, Store, StoreError, User};
+use crate::files::Files;
+use crate::store::{Attachment, Id, Reader, Store, StoreError, User};
 
 /// Exports that are made at once; each keeps a reader of the database busy now and then.
 static UNDER_WAY: Semaphore = Semaphore::const_new(2);
@@ -30,21 +33,38 @@ impl Turn {
     }
 }
 
+/// Why there is no export.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The database or the disk failed.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// The storage for files failed.
+    #[error("the storage for files: {0}")]
+    Files(io::Error),
+}
+
 /// Makes the ZIP; the file stands at its beginning.
 ///
 /// # Errors
-/// When the database or the disk fails.
-pub async fn pack(store: Store, user: User, turn: Turn) -> Result<File, ChatError> {
+/// When the database, the disk or the storage for files fails.
+pub async fn pack(
+    store: Store,
+    files: Arc<Files>,
+    user: User,
+    turn: Turn,
+) -> Result<File, ExportError> {
     let handle = Handle::current();
     let packed = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        Packer { store, user, handle }.pack()
+        Packer { store, files, user, handle }.pack()
     });
-    packed.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    packed.await.unwrap_or_else(|_| Err(ChatError::from(StoreError::Closed).into()))
 }
 
 struct Packer {
     store: Store,
+    files: Arc<Files>,
     user: User,
     handle: Handle,
 }
@@ -56,7 +76,7 @@ fn failed(error: impl Into<std::io::Error>) -> ChatError {
 }
 
 impl Packer {
-    fn pack(&self) -> Result<File, ChatError> {
+    fn pack(&self) -> Result<File, ExportError> {
         let file = tempfile::tempfile().map_err(failed)?;
         let mut zip = ZipWriter::new(BufWriter::new(file));
         begin(&mut zip, "profile.json")?;
@@ -70,10 +90,51 @@ impl Packer {
         for thread in self.read(export::threads)? {
             self.thread(&mut zip, thread)?;
         }
+        self.own_files(&mut zip)?;
         let mut file =
             zip.finish().map_err(failed)?.into_inner().map_err(|it| failed(it.into_error()))?;
         file.rewind().map_err(failed)?;
         Ok(file)
+    }
+
+    /// The bytes of what the person uploaded, and a list of it.
+    fn own_files(&self, zip: &mut Archive) -> Result<(), ExportError> {
+        let mut list = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = self.read(move |reader, user| export::files(reader, user, after))?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for attachment in &page {
+                let name = export::file_name(attachment);
+                let is_there = self.own_file(zip, attachment, &name)?;
+                list.push(export::file(attachment, is_there.then_some(&name)));
+            }
+        }
+        begin(zip, "files.json")?;
+        Ok(write(zip, &list.into())?)
+    }
+
+    /// Tells whether the storage has it.
+    fn own_file(
+        &self,
+        zip: &mut Archive,
+        attachment: &Attachment,
+        name: &str,
+    ) -> Result<bool, ExportError> {
+        let size = u64::try_from(attachment.size).unwrap_or(0);
+        let bytes = self.handle.block_on(self.files.get(&attachment.file, 0, size));
+        let mut bytes = match bytes {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            bytes => bytes.map_err(ExportError::Files)?,
+        };
+        // Pictures and documents are packed already.
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        zip.start_file(name, options).map_err(failed)?;
+        while let Some(chunk) = self.handle.block_on(bytes.next()) {
+            zip.write_all(&chunk.map_err(ExportError::Files)?).map_err(failed)?;
+        }
+        Ok(true)
     }
 
     fn thread(&self, zip: &mut Archive, id: Id) -> Result<(), ChatError> {

@@ -1,15 +1,20 @@
 //! Files of messages: sent, seen and fetched by whom; what pictures lose; what is refused; and when the bytes go.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
-use chaffer_tests::{Answer, Api, PATIENCE, Scene, eventually};
+use chaffer_tests::{
+    Answer, Api, PATIENCE, Process, Scene, Setup, eventually, free_port, installed, repository,
+    until,
+};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::cast::{Cast, id_of};
+use crate::cast::{Cast, id_of, product};
+use crate::deployment::nginx;
 
 stories!(
     b2_files_are_sent_with_a_message_and_seen_by_its_readers,
@@ -18,6 +23,10 @@ stories!(
     b2_a_decompression_bomb_is_refused_within_bounded_memory,
     b2_addresses_of_files_are_signed_and_expire_and_keep_them_inert,
     b2_the_bytes_go_with_the_message,
+    b2_an_answer_given_again_has_addresses_that_work,
+    b2_addresses_are_whole_where_the_public_one_is_known,
+    b2_pictures_of_every_kind_come_back_upright_and_nameless,
+    b2_the_largest_files_pass_nginx,
 );
 
 /// The form that a browser sends, and its type.
@@ -321,5 +330,132 @@ async fn b2_the_bytes_go_with_the_message(scene: &Scene) -> Result<()> {
     let page = cast.seller.get(&format!("/v1/threads/{thread}/messages")).await?.expect(200)?;
     assert_eq!(page["messages"][0]["attachments"], json!([]));
     assert_eq!(cast.stack.database.number("SELECT COUNT(*) FROM attachments").await?, 0);
+    Ok(())
+}
+
+async fn b2_an_answer_given_again_has_addresses_that_work(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let posts = format!("/v1/threads/{}/messages", cast.thread("p1").await?);
+    let mut files = Vec::new();
+    for name in ["a.txt", "b.txt", "gone.txt"] {
+        let sent = upload(&cast.buyer, name, name.as_bytes()).await?.expect(201)?;
+        files.push(sent["id"].clone());
+    }
+    let buyer = cast.shop.acting("buyer");
+    let once = async |path: &str, key: &str, body: &Value| {
+        let request = buyer.request(Method::POST, path).header("Idempotency-Key", key);
+        buyer.send(request.json(body)).await?.expect(201)
+    };
+    let start = json!({"subject": product("p2"), "vendor_id": "v1",
+        "message": {"text": "and this?", "attachment_ids": [files[1]]}});
+    let say = json!({"text": "this", "attachment_ids": [files[0], files[2]]});
+    let said = once(&posts, "say", &say).await?;
+    let started = once("/v1/threads", "start", &start).await?;
+    // Years pass.
+    let old = "UPDATE idempotency_keys SET answer = REPLACE(answer, 'expires=1', 'expires=0')";
+    cast.stack.database.query(old).await?;
+    let lost = format!("UPDATE attachments SET removed_at = created_at WHERE id = {}", files[2]);
+    cast.stack.database.query(&lost).await?;
+
+    let again = once(&posts, "say", &say).await?;
+    assert_eq!((&again["id"], &again["text"]), (&said["id"], &said["text"]));
+    assert_eq!(again["attachments"].as_array().map(Vec::len), Some(1), "{again}");
+    assert_eq!(fetch(&cast, &again["attachments"][0]["url"]).await?.1, b"a.txt");
+    let again = once("/v1/threads", "start", &start).await?;
+    assert_eq!(again["id"], started["id"]);
+    let files = &again["last_message"]["attachments"];
+    assert_eq!(fetch(&cast, &files[0]["url"]).await?.1, b"b.txt");
+    Ok(())
+}
+
+async fn b2_addresses_are_whole_where_the_public_one_is_known(scene: &Scene) -> Result<()> {
+    let public = "https://shop.example/chat";
+    let setup = Setup::new(scene)?.set("mail.public_url", format!("{public}/"));
+    let cast = Cast::with(scene, setup).await?;
+    let sent = upload(&cast.buyer, "a.png", &png(8, b"")?).await?.expect(201)?;
+    for (field, part) in [("url", "file"), ("thumbnail_url", "thumbnail")] {
+        let url = sent[field].as_str().context("no address")?;
+        let path = url.strip_prefix(public).with_context(|| url.to_owned())?;
+        ensure!(path.starts_with(&format!("/v1/attachments/{}/{part}?", sent["id"])), "{url}");
+        assert_eq!(fetch(&cast, &json!(path)).await?.0, 200);
+    }
+    Ok(())
+}
+
+/// What Pillow sees in the files of a folder.
+async fn look(scene: &Scene, folder: &std::path::Path) -> Result<BTreeMap<String, Value>> {
+    let script = repository().join("tests/pictures/gallery.py").display().to_string();
+    let look = Process::new(installed("python")?, scene.folder(), scene.folder().join("look.log"))
+        .args([script, "look".into(), folder.display().to_string()]);
+    Ok(serde_json::from_str(&look.run().await?)?)
+}
+
+async fn b2_pictures_of_every_kind_come_back_upright_and_nameless(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let (made, kept) = (scene.new_folder("made")?, scene.new_folder("kept")?);
+    let script = repository().join("tests/pictures/gallery.py").display().to_string();
+    Process::new(installed("python")?, scene.folder(), scene.folder().join("make.log"))
+        .args([script, "make".into(), made.display().to_string()])
+        .run()
+        .await?;
+    let before = look(scene, &made).await?;
+    ensure!(before.len() > 12, "{before:?}");
+    for name in before.keys() {
+        let answer = upload(&cast.buyer, name, &std::fs::read(made.join(name))?).await?;
+        let sent = answer.expect(201).with_context(|| name.clone())?;
+        let (status, bytes) = fetch(&cast, &sent["url"]).await?;
+        ensure!(status == 200 && fetch(&cast, &sent["thumbnail_url"]).await?.0 == 200, "{name}");
+        std::fs::write(kept.join(name), bytes)?;
+        if name.starts_with("photo") {
+            assert_eq!((&sent["width"], &sent["height"]), (&json!(40), &json!(60)), "{name}");
+        }
+    }
+    let after = look(scene, &kept).await?;
+    for (name, was) in &before {
+        let is = &after[name];
+        let is_photo = name.starts_with("photo");
+        assert_eq!(
+            (&was["has_exif"], &is["has_exif"]),
+            (&json!(is_photo), &json!(false)),
+            "{name}"
+        );
+        assert_eq!(is["has_secret"], false, "{name}");
+        ensure!(!is_photo || was["has_secret"] == true, "{name}: {was}");
+        let (width, height) = (&was["size"][0], &was["size"][1]);
+        let size = if is_photo { json!([height, width]) } else { json!([width, height]) };
+        assert_eq!(is["size"], size, "{name}");
+        // What moves goes on moving as GIF; of the rest the first frame stays.
+        let frames = if name.ends_with(".gif") { &was["frames"] } else { &json!(1) };
+        assert_eq!(&is["frames"], frames, "{name}");
+        let format = was["format"].as_str().unwrap_or_default();
+        let expected = if format == "WEBP" { "JPEG" } else { format };
+        assert_eq!(is["format"], expected, "{name}");
+        // Deep greys are shown with fewer steps.
+        for channel in (0..3).filter(|_| name != "deep.png") {
+            let value = |seen: &Value| seen["colour"][channel].as_i64().unwrap_or(-99);
+            ensure!((value(was) - value(is)).abs() < 12, "{name}: {was} {is}");
+        }
+    }
+    Ok(())
+}
+
+async fn b2_the_largest_files_pass_nginx(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let largest = json!({"attachment_max_megabytes": 100});
+    cast.shop.patch("/v1/settings", largest).await?.expect(200)?;
+    let port = free_port()?;
+    let mut nginx = nginx(&cast.stack, port)?;
+    nginx.start()?;
+    let shop = Api::new(&format!("http://127.0.0.1:{port}/chat"))?;
+    until("nginx serves", async || Ok(shop.get("/readyz").await?.status == 200)).await?;
+    let buyer = shop.with_bearer(&cast.buyer.token);
+    // To the last byte what the setting allows; by one more the API's own answer, which says what to do.
+    let mut bill = b"%PDF-1.4\n".to_vec();
+    bill.resize(100 << 20, b' ');
+    let sent = upload(&buyer, "bill.pdf", &bill).await?.expect(201)?;
+    assert_eq!(sent["size"], 100 << 20);
+    bill.push(b' ');
+    upload(&buyer, "bill.pdf", &bill).await?.refused(413, "too_large")?;
+    nginx.stop(PATIENCE).await?;
     Ok(())
 }

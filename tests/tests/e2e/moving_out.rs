@@ -6,13 +6,15 @@ use anyhow::{Context, Result, ensure};
 use chaffer_tests::{Database, Kind, Process, Scene, Setup, Stack};
 use serde_json::{Value, json};
 
-use crate::cast::Cast;
+use crate::attachments::{fetch, upload};
+use crate::cast::{Cast, id_of};
 
 stories!(
     b12_everything_goes_out_and_comes_back_in,
     b12_secrets_go_out_only_when_asked_for,
     b12_an_export_is_one_moment_of_a_shop_that_goes_on,
     b12_a_broken_export_leaves_nothing_behind,
+    b12_erased_people_and_files_move_and_stay_what_they_are,
 );
 
 const TEXTS: [&str; 5] = [
@@ -296,5 +298,51 @@ async fn b12_a_broken_export_leaves_nothing_behind(scene: &Scene) -> Result<()> 
     let again = on(&cast.stack, &target, &["import", "--ndjson", &path.display().to_string()])?;
     let (status, _, errors) = again.outcome().await?;
     ensure!(!status.success() && errors.contains("not empty"), "{errors}");
+    Ok(())
+}
+
+async fn b12_erased_people_and_files_move_and_stay_what_they_are(scene: &Scene) -> Result<()> {
+    let (cast, thread) = lived_in(scene).await?;
+    let posts = format!("/v1/threads/{thread}/messages");
+    let sent = upload(&cast.seller, "bill.txt", b"hello").await?.expect(201)?;
+    let draft = json!({"attachment_ids": [sent["id"]]});
+    cast.seller.post(&posts, draft).await?.expect(201)?;
+    cast.shop.delete("/v1/users/outsider").await?.expect(204)?;
+    let path = scene.folder().join("moved.ndjson");
+    let lines = export(&cast.stack, &cast.stack.database, &path, false).await?;
+    let line = |start: &str| {
+        let line = lines.iter().find(|it| it.starts_with(start)).context(start.to_owned())?;
+        anyhow::Ok(serde_json::from_str::<Value>(line)?)
+    };
+    let file = line("{\"type\":\"attachment\"")?;
+    ensure!(file["name"] == "bill.txt" && file.get("secret").is_none(), "{file}");
+    ensure!(line("{\"type\":\"user\",\"id\":\"outsider\"")?["erased_at"].is_string(), "{lines:#?}");
+
+    // The files move with their folder.
+    let mut there = Setup::new(scene)?.prepare(scene).await?;
+    import(&there, &there.database, &path).await?;
+    let from = cast.stack.folder().join("data").display().to_string();
+    Process::new("cp", scene.folder(), scene.folder().join("cp.log"))
+        .args(["-r".to_owned(), from, there.folder().display().to_string()])
+        .run()
+        .await?;
+    there.push.start()?;
+    there.api.start()?;
+    there.ready().await?;
+    let shop = there.shop()?;
+    let moved = Cast { stack: there, shop, ..cast };
+    let page = moved.shop.acting("seller").get(&posts).await?.expect(200)?;
+    let messages = page["messages"].as_array().context("no messages")?;
+    let with_file = messages.last().context("none")?;
+    assert_eq!(fetch(&moved, &with_file["attachments"][0]["url"]).await?, (200, b"hello".to_vec()));
+    // Under a key of its own: addresses of the other installation mean nothing here.
+    let old = sent["url"].as_str().context("no address")?;
+    moved.stack.anonymous()?.get(old).await?.refused(404, "attachment_not_found")?;
+    let user = moved.shop.get("/v1/users/outsider").await?.expect(200)?;
+    ensure!(user["erased_at"].is_string() && user["name"] == "Deleted user", "{user}");
+    let back = json!({"role": "customer", "name": "Otto"});
+    moved.shop.put("/v1/users/outsider", back).await?.refused(409, "user_erased")?;
+    let next = upload(&moved.shop.acting("seller"), "next.txt", b"hello").await?.expect(201)?;
+    assert_eq!(id_of(&next)?, id_of(&sent)? + 1);
     Ok(())
 }

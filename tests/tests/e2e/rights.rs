@@ -7,6 +7,7 @@ use chaffer_tests::{Answer, Api, PATIENCE, Process, Scene, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::attachments::upload;
 use crate::cast::{Cast, id_of, texts};
 
 stories!(
@@ -83,7 +84,9 @@ async fn b6_who_is_erased_leaves_messages_and_no_trace_of_a_name(scene: &Scene) 
     person.get("/v1/unread").await?.refused(401, "token_revoked")?;
     assert_eq!(found(&cast).await?, [""; 0], "nothing of it is left");
     // The other side goes on seeing what it was told.
-    let nobody = json!({"id": "z", "role": "customer", "name": "Deleted user", "avatar_url": null});
+    // Pages say it in the language of their reader.
+    let nobody = json!({"id": "z", "role": "customer", "name": "Deleted user", "avatar_url": null,
+        "erased": true});
     let seen = cast.seller.get(&format!("/v1/threads/{thread}")).await?.expect(200)?;
     assert_eq!((&seen["customer"], &seen["status"]), (&nobody, &json!("closed")));
     let page = cast.seller.get(&messages).await?.expect(200)?;
@@ -157,7 +160,9 @@ async fn export(scene: &Scene, api: &Api, id: &str) -> Result<Value> {
     let script = "import json, sys, zipfile\n\
         archive = zipfile.ZipFile(sys.argv[1])\n\
         assert archive.testzip() is None\n\
-        print(json.dumps({name: json.loads(archive.read(name)) for name in archive.namelist()}))";
+        read = lambda name: archive.read(name) if name.startswith('files/') else None\n\
+        print(json.dumps({name: json.loads(archive.read(name)) if read(name) is None\n\
+            else read(name).decode('latin-1') for name in archive.namelist()}))";
     let archive = folder.join("export.zip").display().to_string();
     let python = Process::new("python3", &folder, folder.join("python.log"));
     Ok(serde_json::from_str(&python.args(["-c", script, &archive]).run().await?)?)
@@ -175,6 +180,13 @@ async fn b6_a_person_gets_all_that_is_kept_of_it(scene: &Scene) -> Result<()> {
     cast.seller.say(thread, "A kumquat of ours").await?;
     let other = cast.thread("p2").await?;
     cast.buyer.say(other, "Not for Zoraida").await?;
+    let sent = upload(&person, "kumquat list.txt", b"three of them").await?.expect(201)?;
+    upload(&person, "draft.txt", b"never sent").await?.expect(201)?;
+    let draft = json!({"text": "Here", "attachment_ids": [sent["id"]]});
+    person.post(&format!("/v1/threads/{thread}/messages"), draft).await?.expect(201)?;
+    let foreign = upload(&cast.seller, "price.txt", b"Of the seller").await?.expect(201)?;
+    let draft = json!({"attachment_ids": [foreign["id"]]});
+    cast.seller.post(&format!("/v1/threads/{thread}/messages"), draft).await?.expect(201)?;
 
     for api in [person.api(), &cast.shop.acting("z"), &cast.shop] {
         let files = export(scene, api, "z").await?;
@@ -182,16 +194,35 @@ async fn b6_a_person_gets_all_that_is_kept_of_it(scene: &Scene) -> Result<()> {
         let named = format!("threads/{thread}.json");
         assert_eq!(
             names,
-            ["audit_log.json", "mails.json", "profile.json", "read_states.json", named.as_str()]
+            [
+                "audit_log.json",
+                "files.json",
+                "files/1-___ list.txt",
+                "files/2-draft.txt",
+                "mails.json",
+                "profile.json",
+                "read_states.json",
+                named.as_str()
+            ]
         );
+        // The bytes of what the person sent, and was about to; of others no more than what the messages say.
+        assert_eq!(files["files/1-___ list.txt"], "three of them");
+        assert_eq!(files["files/2-draft.txt"], "never sent");
+        let list = &files["files.json"];
+        assert_eq!(list[0]["file"], "files/1-___ list.txt");
+        assert_eq!((&list[0]["size"], &list[1]["message_id"]), (&json!(13), &json!(null)));
+        ensure!(!files.to_string().contains("Of the seller"), "{files}");
         let profile = &files["profile.json"];
         assert_eq!(profile["user"]["email"], "zoraida@quill.example");
         assert_eq!(profile["mails"], "all");
-        assert_eq!(files["read_states.json"][0]["unread_count"], 1);
+        assert_eq!(files["read_states.json"][0]["unread_count"], 2);
         let talk = &files[&named];
         assert_eq!(talk["thread"]["vendor"]["name"], "Vendor One");
         let said = &talk["messages"];
-        assert_eq!(texts(said), ["I like *** trees", "Second thoughts", "A *** of ours"]);
+        assert_eq!(
+            texts(said),
+            ["I like *** trees", "Second thoughts", "A *** of ours", "Here", ""]
+        );
         assert_eq!(said[0]["original"], "I like kumquat trees", "the person's own");
         assert_eq!(said[1]["earlier"][0]["text"], "First thoughts");
         ensure!(said[2].get("original").is_none(), "of others no more than is shown: {said}");

@@ -1,8 +1,8 @@
 //! The OpenAPI document held to by a tester that has not read our code: schemathesis makes requests from the document
 //! alone, right ones and wrong ones, and looks whether each answer is one that the document promises.
 
-use anyhow::{Context, Result, ensure};
-use chaffer_tests::{Kind, Process, Scene, target};
+use anyhow::{Result, ensure};
+use chaffer_tests::{Kind, Process, Scene, installed};
 
 use crate::cast::Cast;
 
@@ -29,11 +29,9 @@ async fn b5_a_property_based_tester_finds_no_answer_that_the_document_does_not_p
         Kind::Sqlite => cast.stack.new_key("schemathesis").await?,
         Kind::Mariadb => cast.boss.token.clone(),
     };
-    let programs = target("chaffer-api")?;
-    let programs = programs.ancestors().nth(2).context("no target folder")?.join("python/bin");
     let folder = scene.new_folder("schemathesis")?;
     let document = format!("{}/v1/openapi.json", cast.stack.api_url());
-    let tester = Process::new(programs.join("python"), &folder, folder.join("schemathesis.log"))
+    let tester = Process::new(installed("python")?, &folder, folder.join("schemathesis.log"))
         .args([
             "-c",
             "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())",

@@ -169,6 +169,25 @@ pub(crate) fn note(
     Ok((attachment, view))
 }
 
+/// The addresses in an answer that was given before have expired, maybe: they are made anew. Files that are gone are left out.
+///
+/// # Errors
+/// The store's own.
+pub(crate) fn sign_anew(
+    reader: &mut Reader<'_>,
+    context: &Context,
+    views: &mut Vec<AttachmentView>,
+) -> Result<(), ChatError> {
+    let ids: Vec<Id> = views.iter().map(|it| it.id).collect();
+    let found = if ids.is_empty() { Vec::new() } else { reader.attachments(&ids)? };
+    views.retain_mut(|it| {
+        let Some(attachment) = found.iter().find(|found| found.id == it.id) else { return false };
+        *it = view(attachment, context.now);
+        true
+    });
+    Ok(())
+}
+
 /// A file by its signed address.
 ///
 /// # Errors

@@ -8,8 +8,17 @@ use super::rights::{self, Seen};
 use super::{Caller, ChatError, Context, Credentials, Refusal, support, threads, users};
 use crate::store::{Id, Role, Side, ThreadStatus, User, Writer};
 
-/// The name under which others see what an erased person wrote.
+/// The name under which others see what an erased person wrote; with the mark `erased`, by which pages say it in any language.
 pub const DELETED_USER: &str = "Deleted user";
+
+/// The same in the language of a mail, as a tag such as `ru-RU`.
+#[must_use]
+pub fn deleted_user(language: &str) -> &'static str {
+    match language.split(['-', '_']).next() {
+        Some(russian) if russian.eq_ignore_ascii_case("ru") => "Удалённый пользователь",
+        _ => DELETED_USER,
+    }
+}
 
 /// Erases a person, for the shop's backend and root administrators. Again is the same as once.
 ///
@@ -97,6 +106,9 @@ fn unname(value: &mut Value, id: &str) {
                         *value = gone;
                     }
                 }
+                if fields.contains_key("role") {
+                    fields.insert("erased".into(), true.into());
+                }
             }
             fields.values_mut().for_each(|it| unname(it, id));
         }
@@ -113,7 +125,7 @@ mod tests {
     #[test]
     fn a_person_is_unnamed_wherever_an_answer_mentions_it() {
         let mut answer = json!({
-            "id": 12, "customer": {"id": "7", "name": "Anna", "avatar_url": "https://a"},
+            "id": 12, "customer": {"id": "7", "role": "customer", "name": "Anna", "avatar_url": "https://a"},
             "participants": [{"id": "7", "name": "Anna"}, {"id": "8", "name": "Ben"}],
             "subject": {"type": "user", "id": "7", "title": "Anna", "url": "https://anna"}
         });
@@ -122,5 +134,8 @@ mod tests {
         assert!(!text.contains("Anna") && !text.contains("https"), "{text}");
         assert!(text.contains("Ben"));
         assert_eq!(answer["customer"]["name"], DELETED_USER);
+        assert_eq!(answer["customer"]["erased"], true);
+        assert_eq!(deleted_user("ru_RU"), "Удалённый пользователь");
+        assert_eq!(deleted_user("run"), DELETED_USER);
     }
 }

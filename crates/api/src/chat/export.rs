@@ -8,7 +8,7 @@ use super::views::{Directory, UserView};
 use super::{Caller, ChatError, Context, Credentials, messages, threads, users};
 use crate::notify::admin::MailView;
 use crate::store::{
-    AuditFilter, Id, MailFilter, Message, ParticipantKind, Reader, Side, User, Writer,
+    Attachment, AuditFilter, Id, MailFilter, Message, ParticipantKind, Reader, Side, User, Writer,
 };
 
 /// Rows that one look into the database takes along.
@@ -129,6 +129,33 @@ pub(crate) fn messages(
         view
     };
     Ok((page.iter().map(view).collect(), next))
+}
+
+/// A page of the files that the person uploaded, sent or not.
+pub(crate) fn files(
+    reader: &mut Reader<'_>,
+    user: &User,
+    after: Id,
+) -> Result<Vec<Attachment>, ChatError> {
+    Ok(reader.attachments_by(&user.id, after, PAGE)?)
+}
+
+/// Where a file is in the archive: under its name, which every system can unpack, behind its number, which is its own.
+pub(crate) fn file_name(attachment: &Attachment) -> String {
+    format!("files/{}-{}", attachment.id, attachment.name.replace('*', "_"))
+}
+
+/// What is known of a file; `name` is where it is in the archive, if the storage has it.
+pub(crate) fn file(attachment: &Attachment, name: Option<&String>) -> Value {
+    json!({
+        "id": attachment.id,
+        "message_id": attachment.message_id,
+        "name": attachment.name,
+        "size": attachment.size,
+        "mime_type": attachment.mime_type,
+        "uploaded_at": attachment.created_at.and_utc(),
+        "file": name,
+    })
 }
 
 /// A page of the mails to the person: what about, when, and what became of each.

@@ -149,7 +149,13 @@ pub(crate) fn post(
     let author = caller.person()?;
     let seen = rights::see(writer, author, thread)?;
     draft.validate()?;
-    once(writer, &caller, context, key, |writer| append(writer, context, list, author, seen, draft))
+    let (mut view, created) = once(writer, &caller, context, key, |writer| {
+        append(writer, context, list, author, seen, draft)
+    })?;
+    if key.is_some() {
+        attachments::sign_anew(writer, context, &mut view.attachments)?;
+    }
+    Ok((view, created))
 }
 
 /// Appends a message to a thread that its author may see; tells whether it is a new one.

@@ -12,8 +12,8 @@ use super::screening::WordList;
 use super::validate::Problems;
 use super::views::ThreadView;
 use super::{
-    Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, object, once,
-    rights, support, threads, visitors,
+    Caller, ChatError, Context, Credentials, IdempotencyKey, Refusal, addressing, attachments,
+    object, once, rights, support, threads, visitors,
 };
 use crate::store::{
     Cause, NewEvent, Participant, ParticipantKind, Reader, Role, Side, SubjectType, Thread,
@@ -154,7 +154,7 @@ pub(crate) fn start(
         _ => None,
     };
     require_known(writer, input, &parties)?;
-    let (view, created) = once(writer, &caller, context, key, |writer| {
+    let (mut view, created) = once(writer, &caller, context, key, |writer| {
         let open_key = open_key(&input.subject, input.storefront_id.as_deref(), &parties);
         let (thread, created) = match writer.open_thread(&open_key)? {
             Some(thread) => (thread, false),
@@ -173,6 +173,9 @@ pub(crate) fn start(
     if let Caller::User { user, .. } = &caller {
         // A first answer that is given again may be about what is no longer the caller's to see.
         rights::see(writer, user, view.id)?;
+    }
+    if let Some(message) = view.last_message.as_mut().filter(|_| key.is_some()) {
+        attachments::sign_anew(writer, context, &mut message.attachments)?;
     }
     Ok((view, created))
 }

@@ -30,6 +30,9 @@ pub struct PersonView {
     /// The picture.
     #[schema(required = true)]
     pub avatar_url: Option<String>,
+    /// Only of somebody who was erased: pages show words of their reader's language in place of the name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
 }
 
 /// A vendor as others see it.
@@ -176,6 +179,9 @@ pub struct ParticipantView {
     /// The picture.
     #[schema(required = true)]
     pub avatar_url: Option<String>,
+    /// Only of somebody who was erased: pages show words of their reader's language in place of the name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
     /// Which side of the conversation.
     pub side: Side,
     /// What the participant is in this thread.
@@ -354,6 +360,7 @@ impl PersonView {
             role: Some(user.role),
             name: user.name.clone(),
             avatar_url: user.avatar_url.clone(),
+            erased: user.erased_at.is_some(),
         }
     }
 }
@@ -407,8 +414,13 @@ impl Directory {
 
     /// A person; one that is no longer mirrored keeps its id and has no name.
     pub(crate) fn person(&self, id: &str) -> PersonView {
-        let nameless =
-            || PersonView { id: id.to_owned(), role: None, name: String::new(), avatar_url: None };
+        let nameless = || PersonView {
+            id: id.to_owned(),
+            role: None,
+            name: String::new(),
+            avatar_url: None,
+            erased: false,
+        };
         self.users.get(id).map_or_else(nameless, PersonView::of)
     }
 
@@ -509,14 +521,14 @@ impl Directory {
     /// The participants of one thread.
     pub(crate) fn participants(&self, participants: &[Participant]) -> Vec<ParticipantView> {
         let view = |it: &Participant| {
-            let (name, avatar_url) = match it.kind {
+            let (name, avatar_url, erased) = match it.kind {
                 ParticipantKind::User => {
                     let person = self.person(&it.participant_id);
-                    (person.name, person.avatar_url)
+                    (person.name, person.avatar_url, person.erased)
                 }
                 ParticipantKind::Vendor => {
                     let vendor = self.vendor(&it.participant_id);
-                    (vendor.name, vendor.avatar_url)
+                    (vendor.name, vendor.avatar_url, false)
                 }
             };
             ParticipantView {
@@ -524,6 +536,7 @@ impl Directory {
                 id: it.participant_id.clone(),
                 name,
                 avatar_url,
+                erased,
                 side: it.side,
                 role: it.role.clone(),
                 joined_at: it.joined_at.and_utc(),

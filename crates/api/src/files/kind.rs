@@ -92,11 +92,13 @@ enum Mark {
     Markup,
     /// A part of a document of that kind.
     Part(Kind),
+    /// What a PDF runs when it is opened, where it is not packed (ISO 32000-1, sections 12.6.4.5 and 12.6.4.16).
+    Action,
     /// Macros.
     Macros,
 }
 
-const MARKS: [(&str, Mark); 10] = [
+const MARKS: [(&str, Mark); 12] = [
     ("<script", Mark::Active),
     ("<?php", Mark::Active),
     ("<html", Mark::Markup),
@@ -107,6 +109,8 @@ const MARKS: [(&str, Mark); 10] = [
     ("xl/workbook.xml", Mark::Part(Kind::Xlsx)),
     ("ppt/presentation.xml", Mark::Part(Kind::Pptx)),
     ("vbaproject.bin", Mark::Macros),
+    ("/javascript", Mark::Action),
+    ("/launch", Mark::Action),
 ];
 
 static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -136,7 +140,7 @@ pub(super) fn of(path: &Path) -> Result<Kind, FileError> {
     let is_pdf_too = || head.windows(5).any(|it| it == b"%PDF-");
     let kind = match signature(&head) {
         Some(Kind::Pdf) => {
-            if has(Mark::Active) || ends_as_archive(&mut file)? {
+            if has(Mark::Active) || has(Mark::Action) || ends_as_archive(&mut file)? {
                 return Err(Refusal::FileAmbiguous.into());
             }
             Kind::Pdf
@@ -362,6 +366,9 @@ mod tests {
             b"\xff\xd8\xff\xe0 %PDF-1.4",
             b"\xff\xd8\xff\xe0 PK\x03\x04 PK\x05\x06 and a comment",
             b"%PDF-1.4 PK\x05\x06",
+            b"%PDF-1.4 << /OpenAction << /S /JavaScript /JS (app.alert(1)) >> >>",
+            b"%PDF-1.4 << /S /Launch /Win << /F (cmd.exe) >> >>",
+            b"\xff\xd8\xff\xfe\0\x20<html><body onload=alert(1)>",
             b"PK\x03\x04 %PDF-1.4 word/document.xml",
             b"<!DOCTYPE html><p>Hello</p>",
             b"<svg xmlns='http://www.w3.org/2000/svg'/>",

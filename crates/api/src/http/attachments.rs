@@ -47,7 +47,7 @@ impl From<FileError> for Problem {
     }
 }
 
-fn unavailable(error: &std::io::Error) -> Problem {
+pub(super) fn unavailable(error: &std::io::Error) -> Problem {
     tracing::error!(%error, "the storage for files failed");
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,

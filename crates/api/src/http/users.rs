@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::io::AsyncReadExt;
 use utoipa::ToSchema;
 
+use super::attachments::unavailable;
 use super::error::Problem;
 use super::extract::{Body, Nothing, Query, Sender, context};
 use super::middleware::random_id;
@@ -18,7 +19,7 @@ use super::{Shared, answer};
 use crate::chat::users::{self, TokenRequest, UserInput, UserPatch};
 use crate::chat::views::UserView;
 use crate::chat::{ChatError, erasure, export as person};
-use crate::export;
+use crate::export::{self, ExportError};
 use crate::store::StoreError;
 
 /// A user's token.
@@ -127,7 +128,7 @@ pub(super) async fn erase_user(
 }
 
 /// All that is kept of one person, as a ZIP of JSON files: profile, read states, mails, what the audit log says that the person
-/// did, and each thread with its messages as the person may see them. For the person, the shop's backend and root
+/// did, each thread with its messages as the person may see them, and the files that the person uploaded. For the person, the shop's backend and root
 /// administrators; noted in the audit log.
 #[utoipa::path(
     tag = "users",
@@ -147,7 +148,12 @@ pub(super) async fn export_user(
         person::begin(writer, &sender.0, &context, &id)
     };
     let user = state.store.write(begin).await?;
-    let file = export::pack(state.store.clone(), user, turn).await?;
+    let packed =
+        export::pack(state.store.clone(), std::sync::Arc::clone(&state.files), user, turn).await;
+    let file = packed.map_err(|error| match error {
+        ExportError::Chat(error) => error.into(),
+        ExportError::Files(error) => unavailable(&error),
+    })?;
     let failed = |error| ChatError::from(StoreError::File("cannot read an export".into(), error));
     let length = file.metadata().map_err(failed)?.len();
     let file = tokio::fs::File::from_std(file);

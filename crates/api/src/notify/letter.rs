@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::addresses::MailKeys;
 use super::settings::MailSettings;
 use super::templates::{self, Parts};
-use crate::chat::ChatError;
 use crate::chat::rights::{self, Seen};
 use crate::chat::settings::Settings;
+use crate::chat::{ChatError, erasure};
 use crate::store::{
     Audience, Id, Mail, MailChoice, MailKind, Message, ParticipantKind, ReadState, Reader, Role,
     Side, StoreError, Thread, Timestamp, User,
@@ -222,7 +222,7 @@ fn about_thread(
     let authors = reader.users(&author_ids)?;
     let name_of = |message: &Message| {
         let author = authors.iter().find(|it| it.id == message.author_id);
-        author.map(|it| it.name.clone()).unwrap_or_default()
+        author.map(|it| name_for(user, shop, it)).unwrap_or_default()
     };
     let vendor = participants.iter().find(|it| it.kind == ParticipantKind::Vendor);
     let vendor = match vendor {
@@ -278,6 +278,15 @@ pub(super) fn seen(
     }
 }
 
+/// What a mail to this person calls another one.
+fn name_for(recipient: &User, shop: &Settings, person: &User) -> String {
+    if person.erased_at.is_none() {
+        return person.name.clone();
+    }
+    let language = recipient.locale.as_deref().unwrap_or(&shop.language);
+    erasure::deleted_user(language).to_owned()
+}
+
 /// Whether somebody wrote it, and has not taken it back.
 fn is_text(message: &Message) -> bool {
     message.deleted_at.is_none() && message.system_entry.is_none()
@@ -313,7 +322,8 @@ fn about_everything(
         let Some(last) = last.iter().find(|message| is_text(message)) else {
             continue;
         };
-        let author = reader.user(&last.author_id)?.map(|it| it.name).unwrap_or_default();
+        let author = reader.user(&last.author_id)?;
+        let author = author.map(|it| name_for(user, shop, &it)).unwrap_or_default();
         let mut text: String = last.text.chars().take(SNIPPET_CHARS).collect();
         if text.len() < last.text.len() {
             text.push('…');

@@ -95,6 +95,23 @@ impl Reader<'_> {
             .get_result(self.database)?)
     }
 
+    /// Those that somebody uploaded, sent or not, from one number on.
+    pub(crate) fn attachments_by(
+        &mut self,
+        owner: &str,
+        after: Id,
+        limit: i64,
+    ) -> Result<Vec<Attachment>, StoreError> {
+        Ok(attachments::table
+            .filter(attachments::owner_id.eq(owner))
+            .filter(attachments::id.gt(after))
+            .filter(attachments::removed_at.is_null())
+            .order(attachments::id)
+            .limit(limit)
+            .select(Attachment::as_select())
+            .load(self.database)?)
+    }
+
     /// Some of those whose bytes are to be removed.
     pub(crate) fn removed_attachments(
         &mut self,

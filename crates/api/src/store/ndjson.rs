@@ -57,8 +57,13 @@ const LINES: [(&str, &str); 18] = [
 const SECRET_TABLE: &str = "api_keys";
 /// Numbers given out; raised, not inserted.
 const COUNTERS: &str = "counters";
-/// What is left out of a webhook without secrets.
-const SECRET_COLUMNS: [&str; 3] = ["secret", "previous_secret", "previous_until"];
+/// What is left out without secrets: of a webhook, and of a file the key under which its addresses are signed.
+const SECRET_COLUMNS: [(&str, &str); 4] = [
+    ("webhooks", "secret"),
+    ("webhooks", "previous_secret"),
+    ("webhooks", "previous_until"),
+    ("attachments", "secret"),
+];
 
 /// What belongs to the installation and not to the shop, or is made anew: events and whoever follows them begin anew as after
 /// a restore, deliveries are a log of those, and first answers count for a day.
@@ -98,7 +103,8 @@ const NAMES: [(&str, &str, &[&str]); 18] = [
 ];
 
 /// The numbers of which tables a counter has given out.
-const COUNTED: [(&str, &str); 4] = [
+const COUNTED: [(&str, &str); 5] = [
+    ("attachments", "attachment"),
     ("messages", "message"),
     ("threads", "thread"),
     ("audit_log", "audit"),
@@ -292,7 +298,7 @@ fn is_json(table: &Table, column: &Column) -> bool {
 }
 
 fn is_secret(table: &Table, column: &Column) -> bool {
-    table.name == "webhooks" && SECRET_COLUMNS.contains(&column.name.as_str())
+    SECRET_COLUMNS.contains(&(table.name.as_str(), column.name.as_str()))
 }
 
 /// An import on its way.
@@ -406,8 +412,12 @@ impl Import<'_> {
         };
         let Some((kind, table)) = self.tables.get(place) else { return Ok(()) };
         *self.report.entry(kind).or_default() += 1;
+        let quoted = |text: &str| RawValue::from_string(serde_json::json!(text).to_string());
+        if table.name == "attachments" && !fields.contains_key("secret") {
+            let secret = quoted(&(self.new_secret)()).map_err(|error| wrong(number, error))?;
+            fields.insert("secret".to_owned(), secret);
+        }
         if table.name == "webhooks" && !fields.contains_key("secret") {
-            let quoted = |text: &str| RawValue::from_string(serde_json::json!(text).to_string());
             for (name, value) in [
                 ("secret", (self.new_secret)()),
                 ("status", WebhookStatus::Disabled.as_str().to_owned()),

@@ -21,7 +21,7 @@ stories!(
 /// Where the files of a stack are.
 enum Place {
     Folder(PathBuf),
-    Bucket(ObjectStorage),
+    Bucket(Box<ObjectStorage>),
 }
 
 impl Place {
@@ -54,7 +54,7 @@ async fn casts(scene: &Scene) -> Result<[(Cast, Place); 2]> {
     let folder = in_folder.stack.folder().join("data/files");
     let storage = ObjectStorage::start(scene).await?;
     let in_bucket = Cast::with(scene, storage.configure(Setup::new(scene)?)).await?;
-    Ok([(in_folder, Place::Folder(folder)), (in_bucket, Place::Bucket(storage))])
+    Ok([(in_folder, Place::Folder(folder)), (in_bucket, Place::Bucket(Box::new(storage)))])
 }
 
 /// Sends a message of the buyer's with a picture and a text; the message, the picture, and the text.
@@ -153,7 +153,7 @@ async fn b2_a_storage_that_is_down_is_told_and_what_is_to_go_goes_later(
         cast.buyer.post(&format!("/v1/threads/{thread}/messages"), draft).await?.expect(201)?;
     // What could not be removed goes with what is removed next, and at the next start.
     cast.buyer.delete(&format!("/v1/messages/{}", id_of(&late)?)).await?.expect(204)?;
-    let place = Place::Bucket(storage);
+    let place = Place::Bucket(Box::new(storage));
     place.holds(3).await?;
     let rows = "SELECT COUNT(*) FROM attachments";
     eventually("what never was kept is forgotten", PATIENCE, async || {

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::connection::on_backend;
 use super::schema::{api_keys, users};
 use super::{Reader, StoreError, Timestamp, User, Writer};
 
@@ -37,13 +38,14 @@ impl Reader<'_> {
         hash: &str,
         user: &str,
     ) -> Result<Option<Option<User>>, StoreError> {
-        Ok(api_keys::table
+        let user = api_keys::table
             .left_join(users::table.on(users::id.eq(user)))
             .filter(api_keys::hash.eq(hash))
-            .filter(api_keys::revoked_at.is_null())
-            .select(Option::<User>::as_select())
-            .first(self.database)
-            .optional()?)
+            .filter(api_keys::revoked_at.is_null());
+        Ok(on_backend!(&mut *self.database, connection => {
+            user.select(Option::<User>::as_select()).first(connection)
+        })
+        .optional()?)
     }
 
     /// All keys, live or not.

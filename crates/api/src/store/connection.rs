@@ -24,8 +24,9 @@ pub(super) enum Database {
     Mysql(diesel::MysqlConnection),
 }
 
-/// Runs one expression on the connection inside the enum, for what the enum cannot express (lists of rows in
-/// one insert).
+/// Runs one expression on the connection inside the enum: for what the enum cannot express (lists of rows in one insert),
+/// and for the look-ups of every message. On the enum, diesel writes a query's text anew each time, twice; on the
+/// connection itself the type of the query finds the statement.
 macro_rules! on_backend {
     ($database:expr, $connection:ident => $expression:expr) => {
         match $database {

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::connection::on_backend;
 use super::prepared::{padded, pieces, prepared};
 use super::schema::{message_originals, message_versions, messages};
 use super::text_enum::text_enum;
@@ -131,13 +132,14 @@ impl Reader<'_> {
         author_id: &str,
         client_id: &str,
     ) -> Result<Option<Message>, StoreError> {
-        Ok(messages::table
+        let message = messages::table
             .filter(messages::author_kind.eq(author_kind))
             .filter(messages::author_id.eq(author_id))
-            .filter(messages::client_id.eq(client_id))
-            .select(Message::as_select())
-            .first(self.database)
-            .optional()?)
+            .filter(messages::client_id.eq(client_id));
+        Ok(on_backend!(&mut *self.database, connection => {
+            message.select(Message::as_select()).first(connection)
+        })
+        .optional()?)
     }
 
     /// What was written where a message shows `***`, if it is kept.

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::connection::on_backend;
 use super::prepared::{insert_all, padded, pieces, prepared, written};
 use super::schema::{read_states, users};
 use super::{Id, ParticipantKind, Reader, StoreError, Writer};
@@ -98,7 +99,8 @@ impl Reader<'_> {
         user: &str,
         thread: Id,
     ) -> Result<Option<Badge>, StoreError> {
-        Ok(badges!(thread).filter(users::id.eq(user)).first(self.database).optional()?)
+        let badge = badges!(thread).filter(users::id.eq(user));
+        Ok(on_backend!(&mut *self.database, connection => badge.first(connection)).optional()?)
     }
 
     /// The same of all who act for a vendor.
@@ -107,7 +109,8 @@ impl Reader<'_> {
         vendor: &str,
         thread: Id,
     ) -> Result<Vec<Badge>, StoreError> {
-        Ok(badges!(thread).filter(users::vendor_id.eq(vendor)).load(self.database)?)
+        let badges = badges!(thread).filter(users::vendor_id.eq(vendor));
+        Ok(on_backend!(&mut *self.database, connection => badges.load(connection))?)
     }
 
     /// The threads in which one user has something unread, latest activity first, and how much.

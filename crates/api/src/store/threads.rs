@@ -3,6 +3,7 @@
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
+use super::connection::on_backend;
 use super::prepared::{padded, pieces, prepared, written};
 use super::schema::{participants, read_states, threads};
 use super::text_enum::text_enum;
@@ -196,11 +197,13 @@ impl Reader<'_> {
         id: Id,
     ) -> Result<Option<(Thread, Vec<Participant>)>, StoreError> {
         let here = participants::thread_id.eq(threads::id).and(participants::left_at.is_null());
-        let rows: Vec<(Thread, Option<Participant>)> = threads::table
-            .left_join(participants::table.on(here))
-            .filter(threads::id.eq(id))
-            .select((Thread::as_select(), Option::<Participant>::as_select()))
-            .load(self.database)?;
+        let thread =
+            threads::table.left_join(participants::table.on(here)).filter(threads::id.eq(id));
+        let rows: Vec<(Thread, Option<Participant>)> = on_backend!(&mut *self.database, connection => {
+            thread
+                .select((Thread::as_select(), Option::<Participant>::as_select()))
+                .load(connection)
+        })?;
         let (threads, found): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let mut found: Vec<Participant> = found.into_iter().flatten().collect();
         found.sort_by_key(|it| it.joined_at);

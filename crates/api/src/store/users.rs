@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::connection::on_backend;
 use super::prepared::{padded, pieces, prepared, written};
 use super::schema::users;
 use super::text_enum::text_enum;
@@ -82,7 +83,11 @@ pub struct UserFields {
 impl Reader<'_> {
     /// One user.
     pub(crate) fn user(&mut self, id: &str) -> Result<Option<User>, StoreError> {
-        Ok(users::table.find(id).select(User::as_select()).first(self.database).optional()?)
+        let user = users::table.find(id);
+        Ok(on_backend!(&mut *self.database, connection => {
+            user.select(User::as_select()).first(connection)
+        })
+        .optional()?)
     }
 
     /// Several users, in no order.

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::connection::on_backend;
 use super::prepared::{padded, pieces, prepared};
 use super::schema::vendors;
 use super::text_enum::text_enum;
@@ -62,7 +63,11 @@ impl Vendor {
 impl Reader<'_> {
     /// One vendor.
     pub(crate) fn vendor(&mut self, id: &str) -> Result<Option<Vendor>, StoreError> {
-        Ok(vendors::table.find(id).select(Vendor::as_select()).first(self.database).optional()?)
+        let vendor = vendors::table.find(id);
+        Ok(on_backend!(&mut *self.database, connection => {
+            vendor.select(Vendor::as_select()).first(connection)
+        })
+        .optional()?)
     }
 
     /// Several vendors, in no order.

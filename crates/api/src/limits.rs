@@ -44,7 +44,7 @@ pub struct Limits {
     pub addresses: Limit<IpAddr>,
     /// Calls from an address of the shop's own: its backend and its proxies.
     pub shop: Limit<IpAddr>,
-    /// Messages of a person in a thread, by the user's id and what names the thread.
+    /// Messages of a person in a thread, by the user's id and what names the thread; and all changes of a person's messages.
     pub messages: Limit<(String, String)>,
     /// Threads that visitors start, by the address.
     pub visitor_threads: Limit<IpAddr>,

@@ -16,6 +16,7 @@ mod metrics;
 mod moving;
 mod notify;
 mod outgoing;
+mod pace;
 #[cfg(test)]
 mod plans;
 mod presence;

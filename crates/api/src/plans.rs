@@ -82,7 +82,8 @@ fn fill(fresh: &mut Fresh) {
     }
     let after = fresh.read(|reader| reader.search_position()).unwrap();
     let tokens = (0..OLD_THREADS).map(|number| (format!("word{number}"), vec![1, 70_000]));
-    let batch = SearchBatch { after, up_to: after, tokens: tokens.collect() };
+    let tokens = tokens.collect();
+    let batch = SearchBatch { after, up_to: after, messages: Vec::new(), tokens };
     fresh.write(|writer| writer.add_to_search(&batch)).unwrap();
     fresh.analyze().unwrap();
 }

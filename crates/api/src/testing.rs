@@ -57,7 +57,7 @@ pub(crate) fn draft(text: &str) -> MessageDraft {
         text: text.into(),
         attachment_ids: vec![],
         reply_to: None,
-        client_id: Some(text.into()),
+        client_id: Some(text.chars().take(60).collect()),
     }
 }
 

@@ -116,6 +116,19 @@ async fn limits_refuse_a_flood_in_one_thread_which_can_be_sent_again(scene: &Sce
         }
     }
     ensure!((1..=10).contains(&refused.len()), "{} of 70 were refused", refused.len());
+    // To change what one has written costs as much.
+    let said = cast.buyer.say(other, "first thoughts").await?;
+    let change = |n: usize| json!({"text": format!("thoughts {n}")});
+    let message = format!("/v1/messages/{}", said["id"]);
+    let answers = join_all((0..70).map(|n| cast.buyer.patch(&message, change(n)))).await;
+    let refused_changes = answers
+        .into_iter()
+        .map(|answer| match answer? {
+            answer if answer.status == 429 => is_refused(answer, "too_many_messages").map(|()| 1),
+            answer => answer.expect(200).map(|_| 0),
+        })
+        .sum::<Result<usize>>()?;
+    ensure!((1..=10).contains(&refused_changes), "{refused_changes} of 70 were refused");
     // Another thread, another person, and the shop's backend are not concerned.
     cast.buyer.say(other, "here I may").await?;
     cast.seller.say(thread, "what is it?").await?;

@@ -12,8 +12,7 @@ use super::screening::{self, WordList};
 use super::validate::Problems;
 use super::views::MessageView;
 use super::{
-    Caller, ChatError, Context, Credentials, Refusal, addressing, messages, search, settings,
-    unread,
+    Caller, ChatError, Context, Credentials, Refusal, addressing, messages, settings, unread,
 };
 use crate::store::{
     Cause, Id, Message, MessageVersion, NewEvent, ParticipantKind, Reader, Role, ThreadStatus,
@@ -155,8 +154,8 @@ pub(crate) fn edit(
         flagged: before.flagged,
         written_at: before.edited_at.unwrap_or(before.created_at),
     })?;
+    writer.note_search_change(&before)?;
     writer.change_message(before.id, &screened.text, screened.flagged, now)?;
-    search::follow(writer, &before, Some(&screened.text))?;
     let after = Message {
         text: screened.text.clone(),
         flagged: screened.flagged,
@@ -216,7 +215,7 @@ pub(crate) fn delete(
         at: context.timestamp(),
     });
     unread::lower(writer, context, &thread, &participants, &message)?;
-    search::follow(writer, &message, None)?;
+    writer.note_search_change(&message)?;
     if message.attachment_count > 0 {
         writer.remove_attachments_of(message.id, context.timestamp())?;
     }

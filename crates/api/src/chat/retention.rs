@@ -8,7 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::settings::{self, Settings};
-use super::{Caller, ChatError, Context, Credentials, rights, search};
+use super::{Caller, ChatError, Context, Credentials, rights};
+use crate::search::indexer;
 use crate::store::{Aged, Id, Reader, StoreError, Timestamp, Writer};
 
 /// A century: longer is for ever.
@@ -164,12 +165,13 @@ pub(crate) fn forget_thread(
     if !writer.is_idle(thread, before)? {
         return Ok(true);
     }
-    let messages = writer.messages_after(thread, 0, MESSAGES)?;
-    for message in messages.iter().filter(|message| message.deleted_at.is_none()) {
-        search::follow(writer, message, None)?;
-    }
+    let mut messages = writer.messages_after(thread, 0, MESSAGES)?;
+    let is_rest = i64::try_from(messages.len()).is_ok_and(|count| count < MESSAGES);
+    let count = indexer::forget(writer, &messages)?;
+    let is_all = is_rest && count == messages.len();
+    messages.truncate(count);
     writer.forget_messages(&messages, now)?;
-    if i64::try_from(messages.len()).is_ok_and(|count| count >= MESSAGES) {
+    if !is_all {
         return Ok(false);
     }
     let participants = writer.participants(&[thread])?;

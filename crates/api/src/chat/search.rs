@@ -12,11 +12,11 @@ use super::threads::{self, ThreadPage};
 use super::views::{Directory, MessageView, ThreadView};
 use super::{Caller, ChatError, Credentials, FieldError, messages};
 use crate::search::highlight::{Highlight, highlight};
-use crate::search::index::{message_tokens, participant_token, subject_token};
+use crate::search::index::{long_term, participant_token, subject_token};
 use crate::search::query::Query;
 use crate::store::{
     Id, IdSet, Message, ParticipantKind, Reader, SearchTerm, Side, StoreError, Thread,
-    ThreadFilter, ThreadScope, User, Writer, epoch_of,
+    ThreadFilter, ThreadScope, User, epoch_of,
 };
 
 /// Messages that are looked at together.
@@ -25,6 +25,11 @@ const CHUNK: usize = 128;
 const LOOKS: usize = 2000;
 /// The same for a list of threads, which has another way.
 const THREAD_LOOKS: usize = 1000;
+/// And the most that this way looks at: in all of its threads, unless a single one has more, and in one thread.
+const WALK_LOOKS: usize = 2000;
+const LOOKS_IN_ONE: usize = 5000;
+/// To read so many ids costs as much as one look.
+const IDS_PER_LOOK: usize = 50;
 /// The most threads that one call walks over, and how many at a time.
 const WALKED: usize = 300;
 const WALK: i64 = 50;
@@ -167,19 +172,6 @@ pub(crate) fn list_threads(
     Ok(ThreadPage { threads: threads::render(reader, user, found)?, next_cursor })
 }
 
-/// Follows a message that is changed to another text, or taken back, with the index: for the same commit.
-pub(crate) fn follow(
-    writer: &mut Writer<'_>,
-    message: &Message,
-    text: Option<&str>,
-) -> Result<(), StoreError> {
-    let before = message_tokens(&message.text);
-    let after = text.map(message_tokens).unwrap_or_default();
-    let gone: Vec<&str> = before.difference(&after).map(String::as_str).collect();
-    let come: Vec<&str> = after.difference(&before).map(String::as_str).collect();
-    writer.move_in_search(message.id, &gone, &come)
-}
-
 fn parse(text: &str) -> Result<Query, ChatError> {
     Query::parse(text)
         .map_err(|error| ChatError::Invalid(vec![FieldError::parameter("q", error.to_string())]))
@@ -258,6 +250,8 @@ struct Hunt {
     wanted: Vec<Vec<SearchTerm>>,
     /// The last message that is in the index.
     position: Id,
+    /// What the index has still to follow, and is looked at, too.
+    changed: Vec<Id>,
     /// The epochs that have been asked for.
     sets: BTreeMap<i64, IdSet>,
 }
@@ -280,8 +274,10 @@ impl Hunt {
         wanted.extend(customer_id.iter().map(|id| vec![of(ParticipantKind::User, id)]));
         wanted.extend(vendor_id.iter().map(|id| vec![of(ParticipantKind::Vendor, id)]));
         wanted.extend(subject_type.map(|subject| vec![exact(subject_token(subject))]));
-        wanted.extend(sieve.query.terms().into_iter().map(|term| vec![term]));
-        Ok(Self { wanted, position: reader.search_position()?, sets: BTreeMap::new() })
+        wanted.extend(sieve.query.terms().into_iter().map(|term| vec![term, long_term()]));
+        let position = reader.search_position()?;
+        let changed = reader.changed_since_indexed(position)?;
+        Ok(Self { wanted, position, changed, sets: BTreeMap::new() })
     }
 
     /// Asks the index for these epochs.
@@ -300,6 +296,12 @@ impl Hunt {
                 if let Some(set) = sets.get_mut(&epoch) {
                     set.intersect(&here);
                 }
+            }
+        }
+        for id in &self.changed {
+            let (epoch, place) = epoch_of(*id);
+            if let Some(set) = sets.get_mut(&epoch) {
+                set.insert(place);
             }
         }
         self.sets.append(&mut sets);
@@ -355,17 +357,20 @@ impl Hunt {
         Ok(None)
     }
 
-    /// Whether somebody says it in a thread.
+    /// Whether somebody says it in a thread, and after how many looks that was known. Of a thread in which very many might say
+    /// it, the newest are looked at.
     fn is_said_in(
         &mut self,
         reader: &mut Reader<'_>,
         sieve: &Sieve<'_>,
         thread: Id,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(bool, usize), StoreError> {
         let mut below = Id::MAX;
-        loop {
+        let mut looks = 0;
+        while looks < LOOKS_IN_ONE {
             let ids = reader.message_ids_before(thread, below, IDS)?;
-            let Some(last) = ids.last() else { return Ok(false) };
+            let Some(last) = ids.last() else { break };
+            looks += ids.len() / IDS_PER_LOOK;
             below = *last;
             let mut epochs: Vec<i64> = ids.iter().map(|id| epoch_of(*id).0).collect();
             epochs.dedup();
@@ -376,11 +381,13 @@ impl Hunt {
             };
             let worth_it: Vec<Id> = ids.into_iter().filter(worth_it).collect();
             for chunk in worth_it.chunks(CHUNK) {
+                looks += chunk.len();
                 if reader.messages(chunk)?.iter().any(|message| sieve.says(message).is_some()) {
-                    return Ok(true);
+                    return Ok((true, looks));
                 }
             }
         }
+        Ok((false, looks))
     }
 }
 
@@ -395,14 +402,24 @@ fn walk(
 ) -> Result<(Vec<Thread>, Option<i64>), ChatError> {
     let mut found: Vec<Thread> = Vec::new();
     let mut filter = sieve.filter.clone();
-    let mut walked = 0;
+    let (mut walked, mut looks) = (0, 0);
     loop {
         let page = reader.list_threads(sieve.scopes, &filter, WALK)?;
-        let Some(last) = page.last() else { return Ok((found, None)) };
-        filter.below = Some(last.activity);
-        walked += page.len();
+        if page.is_empty() {
+            return Ok((found, None));
+        }
         for thread in page {
-            if known.contains_key(&thread.id) || hunt.is_said_in(reader, sieve, thread.id)? {
+            if looks >= WALK_LOOKS {
+                break;
+            }
+            filter.below = Some(thread.activity);
+            walked += 1;
+            let is_said = known.contains_key(&thread.id) || {
+                let (is_said, looks_here) = hunt.is_said_in(reader, sieve, thread.id)?;
+                looks += looks_here;
+                is_said
+            };
+            if is_said {
                 found.push(thread);
             }
         }
@@ -410,7 +427,7 @@ fn walk(
             let next = found.last().map(|thread| thread.activity);
             return Ok((found, next));
         }
-        if walked >= WALKED {
+        if walked >= WALKED || looks >= WALK_LOOKS {
             return Ok((found, filter.below));
         }
     }

@@ -151,11 +151,26 @@ pub(super) fn of_message(
     credentials: &Credentials,
     thread: String,
 ) -> Result<(), Problem> {
+    let what = "You have written too many messages in this thread in a short time, and this one was not taken";
+    of_writing(request, credentials, thread, what)
+}
+
+/// Counts a change of a message for its author, whose changes in all threads count together: as a message costs.
+pub(super) fn of_edit(request: &HttpRequest, credentials: &Credentials) -> Result<(), Problem> {
+    let what = "You have changed too many messages in a short time, and this change was not taken";
+    of_writing(request, credentials, "edits".to_owned(), what)
+}
+
+fn of_writing(
+    request: &HttpRequest,
+    credentials: &Credentials,
+    place: String,
+    what: &str,
+) -> Result<(), Problem> {
     let Some(state) = request.app_data::<Shared>() else { return Ok(()) };
     let Credentials::Token(claims) = credentials else { return Ok(()) };
     // A visitor has one conversation; another thread of its address is another visitor's, and no more room.
-    let thread = if claims.kind == Bearer::Visitor { String::new() } else { thread };
-    let standing = state.limits.messages.take(&(person(request, state, claims), thread));
-    let what = "You have written too many messages in this thread in a short time, and this one was not taken";
+    let place = if claims.kind == Bearer::Visitor { String::new() } else { place };
+    let standing = state.limits.messages.take(&(person(request, state, claims), place));
     hold(request, standing, "too_many_messages", what)
 }

@@ -128,6 +128,7 @@ pub(super) async fn edit_message(
 ) -> Result<Json<MessageView>, Problem> {
     let id = message_id(&id)?;
     let context = context(&request);
+    limits::of_edit(&request, &sender.0)?;
     let (sender, change) = (sender.0, body.value);
     let rule = move |writer: &mut Writer<'_>, list: &WordList| {
         changes::edit(writer, &sender, &context, list, id, &change)

@@ -8,6 +8,10 @@ use crate::store::{ParticipantKind, SearchTerm, SubjectType};
 
 /// As much of a word as the index holds, in characters.
 const MAX_CHARS: usize = 24;
+/// The most words, or pairs of letters, by which the index holds a text: 10,000 letters of prose have fewer words.
+pub(super) const MAX_TOKENS: usize = 1000;
+/// What the index holds of a text that has more: that it has to be read. No word has a colon.
+const LONG: &str = ":long";
 
 /// What the index holds of a text.
 pub(crate) fn message_tokens(text: &str) -> BTreeSet<String> {
@@ -22,6 +26,9 @@ pub(crate) fn message_tokens(text: &str) -> BTreeSet<String> {
                 None => unit.text.clone(),
             },
         });
+        if tokens.len() > MAX_TOKENS {
+            return BTreeSet::from([LONG.to_owned()]);
+        }
     }
     tokens
 }
@@ -51,7 +58,12 @@ pub(super) fn query_terms(phrase: &[Unit], open: bool) -> Vec<SearchTerm> {
     terms
 }
 
-/// The token of all messages in threads of a participant. No word has a colon.
+/// The term of all messages that have to be read, whatever is looked for.
+pub(crate) fn long_term() -> SearchTerm {
+    SearchTerm { token: LONG.to_owned(), prefix: false }
+}
+
+/// The token of all messages in threads of a participant.
 pub(crate) fn participant_token(kind: ParticipantKind, id: &str) -> String {
     format!(":{}:{id}", kind.as_str())
 }
@@ -81,5 +93,16 @@ mod tests {
         assert_eq!(tokens("红 色"), ["红", "色"]);
         assert_eq!(tokens(&"x".repeat(100)), ["x".repeat(24)]);
         assert_eq!(tokens("***"), [""; 0]);
+    }
+
+    #[test]
+    fn a_message_of_too_many_words_is_to_be_read() {
+        let words = |count: usize| {
+            let words: Vec<String> = (0..count).map(|number| format!("w{number}")).collect();
+            message_tokens(&words.join(" "))
+        };
+        assert_eq!(words(MAX_TOKENS).len(), MAX_TOKENS);
+        assert_eq!(words(MAX_TOKENS + 1).into_iter().collect::<Vec<_>>(), [LONG]);
+        assert_eq!(message_tokens(&"mug ".repeat(9 * MAX_TOKENS)).len(), 1);
     }
 }

@@ -1,26 +1,32 @@
 //! Keeps the index up to date, in batches and behind the posts. What is newer than the index is read by each search itself,
-//! so nothing waits for this task; it only keeps that part short.
+//! so nothing waits for this task; it only keeps that part short. What is changed, it follows; until then each search reads
+//! that, too.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::index::{message_tokens, participant_token, subject_token};
-use crate::store::{Id, Message, Participant, Reader, SearchBatch, Store, StoreError, Thread};
+use crate::pace;
+use crate::store::{
+    Id, Message, Participant, Reader, SearchBatch, SearchChange, Store, StoreError, Thread, Tokens,
+    Writer,
+};
 
 /// So many new messages are worth a commit: with fewer, the same few rows would be written again and again.
 pub(crate) const WORTH_IT: usize = 256;
-/// The most messages of one commit, so that no post waits long behind it.
+/// The most messages of one commit.
 const BATCH: i64 = 512;
+/// No more messages join a commit that changes so many tokens, each of which is a row: no post waits long behind it.
+pub(crate) const TOKENS: usize = 4000;
+/// The most changed messages of one commit.
+const CHANGES: i64 = 128;
 /// How long new messages are gathered.
 const GATHER: Duration = Duration::from_millis(500);
 /// How often it looks without having heard of anything: another node may have stopped.
 const RARELY: Duration = Duration::from_secs(60);
-/// The longest pause between two commits while it catches up. It lasts as long as the one before it took, so that half of the
-/// writer's time is left to others.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(store: Store, stop: CancellationToken) {
@@ -46,15 +52,75 @@ pub(crate) async fn run(store: Store, stop: CancellationToken) {
 
 async fn catch_up(store: &Store, stop: &CancellationToken) -> Result<(), StoreError> {
     while !stop.is_cancelled() {
-        let Some(batch) = store.read(|reader| gather(reader, WORTH_IT)).await? else { break };
-        let begun = Instant::now();
-        store.write(move |writer| writer.add_to_search(&batch)).await?;
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = sleep(begun.elapsed().min(LONGEST_PAUSE)) => {}
+        if !store.read(|reader| reader.search_changes(1)).await?.is_empty() {
+            pace::write(store, follow).await?;
+        } else if let Some(batch) = store.read(|reader| gather(reader, WORTH_IT)).await? {
+            pace::write(store, move |writer| writer.add_to_search(&batch)).await?;
+        } else {
+            break;
         }
     }
     Ok(())
+}
+
+/// Follows the next messages that were changed or taken back.
+pub(crate) fn follow(writer: &mut Writer<'_>) -> Result<(), StoreError> {
+    let changes = writer.search_changes(CHANGES)?;
+    let ids: Vec<Id> = changes.iter().map(|change| change.message_id).collect();
+    let now: HashMap<Id, Message> =
+        writer.messages(&ids)?.into_iter().map(|message| (message.id, message)).collect();
+    let (mut gone, mut come) = (Tokens::new(), Tokens::new());
+    let mut followed = Vec::new();
+    for SearchChange { message_id, indexed } in changes {
+        if gone.len() + come.len() >= TOKENS {
+            break;
+        }
+        let before = message_tokens(&indexed);
+        let after = now.get(&message_id).map(tokens).unwrap_or_default();
+        for token in before.difference(&after) {
+            gone.entry(token.clone()).or_default().push(message_id);
+        }
+        for token in after.difference(&before) {
+            come.entry(token.clone()).or_default().push(message_id);
+        }
+        followed.push(message_id);
+    }
+    writer.remove_from_search(&gone)?;
+    writer.insert_in_search(&come)?;
+    writer.delete_search_changes(&followed)
+}
+
+/// Takes messages that are about to be forgotten, the oldest first, from the index: as many of them as one commit may, and at
+/// least one; tells how many.
+pub(crate) fn forget(writer: &mut Writer<'_>, messages: &[Message]) -> Result<usize, StoreError> {
+    let ids: Vec<Id> = messages.iter().map(|message| message.id).collect();
+    let position = writer.search_position()?;
+    let mut changed: HashMap<Id, String> =
+        writer.search_changes_of(&ids)?.into_iter().map(|it| (it.message_id, it.indexed)).collect();
+    let mut gone = Tokens::new();
+    let mut count = 0;
+    for message in messages {
+        if gone.len() >= TOKENS {
+            break;
+        }
+        count += 1;
+        let indexed = match changed.remove(&message.id) {
+            Some(text) => message_tokens(&text),
+            None if message.id <= position => tokens(message),
+            None => continue,
+        };
+        for token in indexed {
+            gone.entry(token).or_default().push(message.id);
+        }
+    }
+    writer.remove_from_search(&gone)?;
+    writer.delete_search_changes(ids.get(..count).unwrap_or_default())?;
+    Ok(count)
+}
+
+/// By which tokens a message is found: what was taken back, by none.
+pub(crate) fn tokens(message: &Message) -> BTreeSet<String> {
+    if message.deleted_at.is_some() { BTreeSet::new() } else { message_tokens(&message.text) }
 }
 
 /// The next messages that are not in the index, if there are so many of them.
@@ -63,25 +129,35 @@ pub(crate) fn gather(
     worth_it: usize,
 ) -> Result<Option<SearchBatch>, StoreError> {
     let position = reader.search_position()?;
-    let messages = reader.messages_to_index(position, BATCH)?;
-    let Some(last) = messages.last().map(|it| it.id).filter(|_| messages.len() >= worth_it) else {
+    let mut messages = reader.messages_to_index(position, BATCH)?;
+    if messages.len() < worth_it {
         return Ok(None);
-    };
+    }
+    let mut found = Tokens::new();
+    let mut count = 0;
+    for message in &messages {
+        if found.len() >= TOKENS {
+            break;
+        }
+        for token in tokens(message) {
+            found.entry(token).or_default().push(message.id);
+        }
+        count += 1;
+    }
+    messages.truncate(count);
+    let Some(last) = messages.last().map(|it| it.id) else { return Ok(None) };
     let mut ids: Vec<Id> = messages.iter().map(|message| message.thread_id).collect();
     ids.sort_unstable();
     ids.dedup();
     let threads = reader.threads(&ids)?;
     let participants = reader.participants(&ids)?;
     let scopes = scopes(&threads, &participants);
-    let mut tokens: BTreeMap<String, Vec<Id>> = BTreeMap::new();
-    for Message { id, thread_id, text, deleted_at, .. } in &messages {
-        let text = if deleted_at.is_some() { "" } else { text };
-        let scopes = scopes.get(thread_id).into_iter().flatten().cloned();
-        for token in message_tokens(text).into_iter().chain(scopes) {
-            tokens.entry(token).or_default().push(*id);
+    for Message { id, thread_id, .. } in &messages {
+        for token in scopes.get(thread_id).into_iter().flatten() {
+            found.entry(token.clone()).or_default().push(*id);
         }
     }
-    Ok(Some(SearchBatch { after: position, up_to: last, tokens }))
+    Ok(Some(SearchBatch { after: position, up_to: last, messages, tokens: found }))
 }
 
 /// The tokens of who may see a thread and of what it is about. Staff see threads for what they are, not for having

@@ -32,7 +32,7 @@ pub(crate) const JUMP: EventId = 1_000_000_000;
 const FEED: &str = "event_topics";
 
 /// What is made of the rest again; neither backed up nor restored.
-const DERIVED_TABLE: &str = "search_blocks";
+const DERIVED_TABLES: [&str; 2] = ["search_blocks", "search_changes"];
 
 /// What is in a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl DatabaseUrl {
         to.begin_writing()?;
         for table in &tables {
             table.clear(&mut to)?;
-            if table.name != DERIVED_TABLE {
+            if !DERIVED_TABLES.contains(&table.name.as_str()) {
                 table.copy(&mut from, &mut to)?;
             }
         }
@@ -180,7 +180,7 @@ fn replace_all(
     let mut rows = Vec::new();
     for table in tables {
         table.clear(to)?;
-        if [FEED, DERIVED_TABLE].contains(&table.name.as_str()) {
+        if table.name == FEED || DERIVED_TABLES.contains(&table.name.as_str()) {
             continue;
         }
         table.copy(from, to)?;
@@ -318,11 +318,14 @@ impl Database {
 
     /// Empties what is made of the rest, and gives its room back.
     fn drop_derived(&mut self) -> Result<(), StoreError> {
-        let derived = self.sqlite_tables()?.into_iter().find(|it| it.name == DERIVED_TABLE);
-        if let Some(table) = derived
-            && table.has_rows(self)?
-        {
-            table.clear(self)?;
+        let mut has_dropped = false;
+        for table in self.sqlite_tables()? {
+            if DERIVED_TABLES.contains(&table.name.as_str()) && table.has_rows(self)? {
+                table.clear(self)?;
+                has_dropped = true;
+            }
+        }
+        if has_dropped {
             self.batch("VACUUM")?;
         }
         Ok(())

@@ -81,7 +81,7 @@ pub(crate) use executor::{Reader, Writer};
 pub(crate) use id_set::{IdSet, epoch_of};
 #[cfg(feature = "mysql")]
 pub(crate) use moving::MovedRows;
-pub(crate) use search::{SearchBatch, SearchTerm};
+pub(crate) use search::{SearchBatch, SearchChange, SearchTerm, Tokens};
 
 /// A moment in UTC, to the millisecond, as both databases keep it.
 pub type Timestamp = chrono::NaiveDateTime;

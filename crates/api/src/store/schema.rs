@@ -253,6 +253,10 @@ diesel::table! {
 }
 
 diesel::table! {
+    search_changes (message_id) { message_id -> BigInt, indexed -> Text, }
+}
+
+diesel::table! {
     support_queue (thread_id) {
         thread_id -> BigInt,
         waiting_since -> Timestamp,

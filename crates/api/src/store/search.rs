@@ -1,18 +1,19 @@
 //! The search index: for each token the messages that have it, in sets of 65,536 ids (epochs). The same plain table in
 //! both databases; which tokens a message has is decided by `search/`. Derived from the messages: it can be emptied and is
-//! then made again.
+//! then made again. What is changed waits in a queue until the index has followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
 
 use super::connection::Database;
+use super::connection::on_backend;
 use super::id_set::{IdSet, epoch_of};
 #[cfg(feature = "mysql")]
 use super::prepared::portions;
 use super::prepared::{padded, pieces, prepared};
-use super::schema::{counters, messages, search_blocks};
-use super::{Id, Message, Reader, StoreError, Writer};
+use super::schema::{counters, messages, search_blocks, search_changes};
+use super::{Id, Message, Reader, StoreError, Timestamp, Writer};
 
 /// The row of `counters` that says up to which message the index is complete.
 pub(super) const POSITION: &str = "search";
@@ -24,13 +25,26 @@ pub(crate) struct SearchTerm {
     pub(crate) prefix: bool,
 }
 
+/// The messages of each token, in order.
+pub(crate) type Tokens = BTreeMap<String, Vec<Id>>;
+
 /// What is to be added for the messages after one and up to another.
 #[derive(Debug, Clone)]
 pub(crate) struct SearchBatch {
     pub(crate) after: Id,
     pub(crate) up_to: Id,
-    /// The messages of each token, in order.
-    pub(crate) tokens: BTreeMap<String, Vec<Id>>,
+    /// These messages, as they were read.
+    pub(crate) messages: Vec<Message>,
+    pub(crate) tokens: Tokens,
+}
+
+/// A message that says something else, or nothing any more, since it came into the index.
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = search_changes)]
+pub(crate) struct SearchChange {
+    pub(crate) message_id: Id,
+    /// The text by which the index holds it.
+    pub(crate) indexed: String,
 }
 
 #[derive(Debug, Insertable)]
@@ -59,6 +73,36 @@ impl Reader<'_> {
             .limit(limit)
             .select(Message::as_select())
             .load(self.database)?)
+    }
+
+    /// The messages up to that one of which the index holds another text.
+    pub(crate) fn changed_since_indexed(&mut self, up_to: Id) -> Result<Vec<Id>, StoreError> {
+        Ok(search_changes::table
+            .filter(search_changes::message_id.le(up_to))
+            .select(search_changes::message_id)
+            .load(self.database)?)
+    }
+
+    /// The next messages of which the index holds another text, the oldest first.
+    pub(crate) fn search_changes(&mut self, limit: i64) -> Result<Vec<SearchChange>, StoreError> {
+        Ok(search_changes::table
+            .order(search_changes::message_id)
+            .limit(limit)
+            .load(self.database)?)
+    }
+
+    /// Those of these messages of which the index holds another text, in no order.
+    pub(crate) fn search_changes_of(
+        &mut self,
+        ids: &[Id],
+    ) -> Result<Vec<SearchChange>, StoreError> {
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query =
+                search_changes::table.filter(search_changes::message_id.eq_any(padded(ids)));
+            found.extend(prepared(query).load(self.database)?);
+        }
+        Ok(found)
     }
 
     /// Messages after one and before another, the newest first.
@@ -127,8 +171,74 @@ impl Writer<'_> {
         if self.search_position()? != batch.after {
             return Ok(());
         }
+        let times = (messages::id, (messages::edited_at, messages::deleted_at));
+        let now: HashMap<Id, (Option<Timestamp>, Option<Timestamp>)> = messages::table
+            .filter(messages::id.gt(batch.after))
+            .filter(messages::id.le(batch.up_to))
+            .select(times)
+            .load(self.database)?
+            .into_iter()
+            .collect();
+        for message in &batch.messages {
+            // Changed since it was read.
+            if now.get(&message.id) != Some(&(message.edited_at, message.deleted_at)) {
+                self.insert_search_change(message)?;
+            }
+        }
+        self.insert_in_search(&batch.tokens)?;
+        diesel::update(counters::table.find(POSITION))
+            .set(counters::value.eq(batch.up_to))
+            .execute(self.database)?;
+        Ok(())
+    }
+
+    /// Notes that a message is about to say something else, for the index to follow; unless it is not in there yet.
+    pub(crate) fn note_search_change(&mut self, message: &Message) -> Result<(), StoreError> {
+        if message.id <= self.search_position()? {
+            self.insert_search_change(message)?;
+        }
+        Ok(())
+    }
+
+    fn insert_search_change(&mut self, message: &Message) -> Result<(), StoreError> {
+        let indexed = if message.deleted_at.is_some() { "" } else { message.text.as_str() };
+        let change = SearchChange { message_id: message.id, indexed: indexed.to_owned() };
+        on_backend!(&mut *self.database, connection => {
+            // What it said when it came into the index counts, not what it said in between.
+            diesel::insert_or_ignore_into(search_changes::table)
+                .values(&change)
+                .execute(connection)?;
+            Ok(())
+        })
+    }
+
+    /// The index has followed these.
+    pub(crate) fn delete_search_changes(&mut self, ids: &[Id]) -> Result<(), StoreError> {
+        for ids in pieces(ids) {
+            let followed = search_changes::message_id.eq_any(padded(ids));
+            prepared(diesel::delete(search_changes::table.filter(followed)))
+                .execute(self.database)?;
+        }
+        Ok(())
+    }
+
+    /// Gives tokens to messages.
+    pub(crate) fn insert_in_search(&mut self, tokens: &Tokens) -> Result<(), StoreError> {
+        self.change_search(tokens, IdSet::insert)
+    }
+
+    /// Takes tokens from messages.
+    pub(crate) fn remove_from_search(&mut self, tokens: &Tokens) -> Result<(), StoreError> {
+        self.change_search(tokens, IdSet::remove)
+    }
+
+    fn change_search(
+        &mut self,
+        tokens: &Tokens,
+        change: fn(&mut IdSet, u16),
+    ) -> Result<(), StoreError> {
         let mut by_epoch: BTreeMap<i64, Vec<(&str, Vec<u16>)>> = BTreeMap::new();
-        for (token, ids) in &batch.tokens {
+        for (token, ids) in tokens {
             for ids in ids.chunk_by(|a, b| epoch_of(*a).0 == epoch_of(*b).0) {
                 let epoch = ids.first().map_or(0, |id| epoch_of(*id).0);
                 let places = ids.iter().map(|id| epoch_of(*id).1).collect();
@@ -137,58 +247,48 @@ impl Writer<'_> {
         }
         for (epoch, tokens) in by_epoch {
             for tokens in pieces(&tokens) {
-                let names: Vec<&str> = tokens.iter().map(|(token, _)| *token).collect();
-                self.change_search(epoch, &names, |at, set| {
-                    let places = tokens.get(at).map(|(_, places)| places).into_iter().flatten();
-                    places.for_each(|place| set.insert(*place));
-                })?;
+                self.change_blocks(epoch, tokens, change)?;
             }
         }
-        diesel::update(counters::table.find(POSITION))
-            .set(counters::value.eq(batch.up_to))
-            .execute(self.database)?;
         Ok(())
     }
 
-    /// Takes tokens from a message that is in the index already, and gives it others.
-    pub(crate) fn move_in_search(
-        &mut self,
-        message: Id,
-        gone: &[&str],
-        come: &[&str],
-    ) -> Result<(), StoreError> {
-        let (epoch, place) = epoch_of(message);
-        for tokens in pieces(gone) {
-            self.change_search(epoch, tokens, |_, set| set.remove(place))?;
-        }
-        for tokens in pieces(come) {
-            self.change_search(epoch, tokens, |_, set| set.insert(place))?;
-        }
-        Ok(())
-    }
-
-    /// Changes the sets of some tokens in one epoch; the change is told which of the tokens it is.
-    fn change_search(
+    /// Changes the sets of some tokens in one epoch.
+    fn change_blocks(
         &mut self,
         epoch: i64,
-        tokens: &[&str],
-        mut change: impl FnMut(usize, &mut IdSet),
+        tokens: &[(&str, Vec<u16>)],
+        change: fn(&mut IdSet, u16),
     ) -> Result<(), StoreError> {
+        let names: Vec<&str> = tokens.iter().map(|(token, _)| *token).collect();
         let known = search_blocks::table
             .filter(search_blocks::epoch.eq(epoch))
-            .filter(search_blocks::token.eq_any(padded(tokens)))
+            .filter(search_blocks::token.eq_any(padded(&names)))
             .select((search_blocks::token, search_blocks::ids));
         let known: BTreeMap<String, Vec<u8>> =
             prepared(known).load(self.database)?.into_iter().collect();
-        let changed = tokens.iter().enumerate().map(|(at, token)| {
+        let (mut rows, mut gone): (Vec<Row>, Vec<&str>) = (Vec::new(), Vec::new());
+        for (token, places) in tokens {
+            let stored = known.get(*token);
             let mut set = IdSet::empty();
-            if let Some(ids) = known.get(*token) {
+            if let Some(ids) = stored {
                 set.add_stored(ids);
             }
-            change(at, &mut set);
-            Row { epoch, token: (*token).to_owned(), ids: set.to_stored() }
-        });
-        let rows: Vec<Row> = changed.collect();
+            places.iter().for_each(|place| change(&mut set, *place));
+            let ids = set.to_stored();
+            if ids.is_empty() {
+                // A word that nobody says any more does not stay, not even as a token.
+                gone.extend(stored.map(|_| *token));
+            } else if stored != Some(&ids) {
+                rows.push(Row { epoch, token: (*token).to_owned(), ids });
+            }
+        }
+        if !gone.is_empty() {
+            let gone = search_blocks::table
+                .filter(search_blocks::epoch.eq(epoch))
+                .filter(search_blocks::token.eq_any(padded(&gone)));
+            prepared(diesel::delete(gone)).execute(self.database)?;
+        }
         match &mut *self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(connection) => {

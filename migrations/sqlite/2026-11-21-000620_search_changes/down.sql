@@ -1,0 +1,3 @@
+DROP TABLE search_changes;
+DELETE FROM search_blocks;
+UPDATE counters SET value = 0 WHERE name = 'search';

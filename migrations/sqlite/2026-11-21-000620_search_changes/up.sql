@@ -1,0 +1,9 @@
+-- Messages that say something else, or nothing any more, since they came into the search index: `indexed` is the text by which it
+-- holds them. The index follows behind the posts.
+CREATE TABLE search_changes (
+    message_id INTEGER NOT NULL PRIMARY KEY,
+    indexed    TEXT    NOT NULL
+);
+-- Made anew: very long messages have other tokens than before, and words that nobody says any more are in it no longer.
+DELETE FROM search_blocks;
+UPDATE counters SET value = 0 WHERE name = 'search';

@@ -9,6 +9,7 @@ use crate::cast::{Cast, id_of, texts};
 
 stories!(
     b2_an_author_changes_a_message_for_a_time,
+    b2_a_message_is_not_changed_without_end,
     b2_an_author_takes_a_message_back,
     b2_a_deleted_message_is_unread_no_longer,
     b2_what_a_message_said_before_is_for_administrators_and_each_look_is_noted,
@@ -91,6 +92,22 @@ async fn b2_an_author_changes_a_message_for_a_time(scene: &Scene) -> Result<()> 
     vendor["status"] = json!("disabled");
     cast.shop.vendor("v1", vendor).await?;
     cast.buyer.patch(&path(&last), other).await?.refused(403, "messaging_disabled")?;
+    Ok(())
+}
+
+async fn b2_a_message_is_not_changed_without_end(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let thread = cast.thread("p1").await?;
+    let said = cast.buyer.say(thread, "Text 0").await?;
+    for number in 1..=100 {
+        let text = json!({"text": format!("Text {number}")});
+        cast.buyer.patch(&path(&said), text).await?.expect(200)?;
+    }
+    let once_more = json!({"text": "Text 101"});
+    cast.buyer.patch(&path(&said), once_more).await?.refused(409, "too_many_changes")?;
+    let history = cast.boss.get(&format!("{}/history", path(&said))).await?.expect(200)?;
+    let versions = texts(&history["versions"]);
+    assert_eq!((versions.len(), versions.last()), (101, Some(&"Text 100")));
     Ok(())
 }
 

@@ -19,6 +19,9 @@ use crate::store::{
     User, Writer,
 };
 
+/// So often a message can be changed: each text that it had is kept.
+const MAX_CHANGES: i32 = 100;
+
 /// What a message is to say instead.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -144,11 +147,14 @@ pub(crate) fn edit(
         return Ok(messages::view(writer, author, &before, seat.side)?);
     }
     let now = context.timestamp();
-    let version = writer.versions(before.id)?.len() + 1;
+    let last = writer.last_version(before.id)?;
+    if last >= MAX_CHANGES {
+        return Err(Refusal::TooManyChanges.into());
+    }
     let original = writer.take_original(before.id)?.map(|original| original.text);
     writer.insert_version(&MessageVersion {
         message_id: before.id,
-        version: i32::try_from(version).unwrap_or(i32::MAX),
+        version: last.saturating_add(1),
         text: before.text.clone(),
         original,
         flagged: before.flagged,

@@ -172,6 +172,7 @@ refusals! {
     MessageNotFound, NotFound, "message_not_found", "There is no such message.";
     MessageDeleted, Gone, "message_deleted", "This message was taken back.";
     EditWindowOver, Forbidden, "edit_window_over", "This message is too old to be changed or taken back; write another one.";
+    TooManyChanges, Conflict, "too_many_changes", "This message was changed 100 times already; write another one.";
     AttachmentNotFound, NotFound, "attachment_not_found", "There is no such file, or its address is not one of ours.";
     AddressExpired, Gone, "address_expired", "This address has expired; read the message again for another one.";
     AttachmentsOff, Forbidden, "attachments_off", "Nothing can be attached here: the setting attachment_types is none.";

@@ -204,6 +204,17 @@ impl Reader<'_> {
             .load(self.database)?)
     }
 
+    /// How often a message was changed.
+    pub(crate) fn last_version(&mut self, message: Id) -> Result<i32, StoreError> {
+        let last: Option<i32> = message_versions::table
+            .filter(message_versions::message_id.eq(message))
+            .order(message_versions::version.desc())
+            .select(message_versions::version)
+            .first(self.database)
+            .optional()?;
+        Ok(last.unwrap_or(0))
+    }
+
     /// The same of several messages.
     pub(crate) fn versions_of(&mut self, ids: &[Id]) -> Result<Vec<MessageVersion>, StoreError> {
         let mut found = Vec::new();

@@ -6,7 +6,10 @@ use crate::chat::unread::{self, ReadUpTo};
 use crate::chat::{events, search, starting, threads, users, vendors};
 use crate::search::indexer::gather;
 use crate::store::testing::{Fresh, complaint, databases};
-use crate::store::{Role, SearchBatch, SubjectType, Thread, ThreadFilter, ThreadStatus};
+use crate::store::{
+    MailKind, MailState, NewAuditEntry, NewMail, ParticipantKind, Role, SearchBatch, SubjectType,
+    Thread, ThreadFilter, ThreadStatus,
+};
 use crate::testing::{
     about_product, acting, context, draft, insert_key, person, plain_thread, vendor,
 };
@@ -82,8 +85,7 @@ fn fill(fresh: &mut Fresh) {
     }
     let after = fresh.read(|reader| reader.search_position()).unwrap();
     let tokens = (0..OLD_THREADS).map(|number| (format!("word{number}"), vec![1, 70_000]));
-    let tokens = tokens.collect();
-    let batch = SearchBatch { after, up_to: after, messages: Vec::new(), tokens };
+    let batch = SearchBatch { after, up_to: after, messages: Vec::new(), tokens: tokens.collect() };
     fresh.write(|writer| writer.add_to_search(&batch)).unwrap();
     fresh.analyze().unwrap();
 }
@@ -171,8 +173,9 @@ fn hot_calls(fresh: &mut Fresh) {
 fn every_query_of_the_hot_calls_uses_an_index() {
     for mut fresh in databases() {
         fill(&mut fresh);
-        let plans = fresh.plans(hot_calls);
+        let mut plans = fresh.plans(hot_calls);
         assert!(plans.len() > 100, "only {} statements were seen", plans.len());
+        plans.extend(fresh.plans(rare_writes));
         let complaints: std::collections::BTreeSet<String> = plans
             .iter()
             .flat_map(|(sql, lines)| {
@@ -184,6 +187,57 @@ fn every_query_of_the_hot_calls_uses_an_index() {
         let text: Vec<String> = complaints.into_iter().collect();
         assert!(text.is_empty(), "{}\n{}", fresh.url, text.join("\n"));
     }
+}
+
+/// What happens now and then on the writer, where posts wait for it.
+fn rare_writes(fresh: &mut Fresh) {
+    let now = context().timestamp();
+    let long_ago = now - chrono::TimeDelta::days(1000);
+    fresh
+        .write(|writer| {
+            for number in 0..300 {
+                writer.note(NewAuditEntry {
+                    actor_id: Some("staff".into()),
+                    action: "thread.closed",
+                    target: format!("thread:{number}"),
+                    data: None,
+                    request_id: String::new(),
+                    at: now,
+                })?;
+                writer.insert_mail(&NewMail {
+                    user_id: format!("c{number}"),
+                    thread_id: Some(number),
+                    kind: MailKind::NewMessage,
+                    state: MailState::Sent,
+                    first_message_id: 1,
+                    due_at: now,
+                    attempts: 1,
+                    created_at: now,
+                })?;
+            }
+            Ok::<_, crate::store::StoreError>(())
+        })
+        .unwrap();
+    fresh
+        .write(|writer| {
+            for kept in [None, Some(SubjectType::Support)] {
+                writer.leave_as_staff("c1", kept, now)?;
+            }
+            // One of the old threads.
+            writer.forget_thread(1)?;
+            writer.prune_audit_log(long_ago, 10)?;
+            writer.prune_mails(long_ago, 10)?;
+            writer.prune_deliveries(long_ago, 10)?;
+            writer.prune_first_answers(long_ago, 10)?;
+            writer.give_up_deliveries("none", 10)?;
+            writer.delete_deliveries("none", 10)?;
+            writer.revive_deliveries("none", long_ago, 0, 10, now)?;
+            let vendor = (ParticipantKind::Vendor, "v1".to_owned());
+            writer.share_a_thread(ParticipantKind::User, "c1", &[vendor])?;
+            let customer = (ParticipantKind::User, "c1".to_owned());
+            writer.share_a_thread(ParticipantKind::Vendor, "v1", &[customer])
+        })
+        .unwrap();
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Forgets what is kept for a time only, in small pieces, so that no write waits long behind it. How long is said by
-//! `chat/retention.rs`, whose dry run tells what this would do.
+//! Forgets what is kept for a time only, in small pieces and with rests, so that no write waits long behind it. How
+//! long is said by `chat/retention.rs`, whose dry run tells what this would do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chat::retention::{self, MachineDays, TrialDays};
 use crate::files::Files;
-use crate::store::{Aged, Id, Store, StoreError, Timestamp};
+use crate::pace;
+use crate::store::{Aged, Id, Store, StoreError, Timestamp, Writer};
 
 const EVERY: Duration = Duration::from_secs(600);
 /// Rows that one commit forgets.
@@ -64,31 +65,23 @@ async fn forget_threads(
         let Some(last) = page.last() else { return Ok(forgotten) };
         after = *last;
         for thread in page {
-            let piece = move |writer: &mut crate::store::Writer<'_>| {
+            let piece = move |writer: &mut Writer<'_>| {
                 retention::forget_thread(writer, thread, before, now)
             };
-            while !store.write(piece).await? {}
+            while !pace::write(store, piece).await? {}
             forgotten += 1;
         }
     }
 }
 
 async fn forget_rows(store: &Store, aged: Aged, before: Timestamp) -> Result<usize, StoreError> {
-    let mut forgotten = 0;
-    loop {
-        let batch = store
-            .write(move |writer| match aged {
-                Aged::AuditLog => writer.prune_audit_log(before, BATCH),
-                Aged::Events => writer.prune_events(before, BATCH),
-                Aged::WebhookDeliveries => writer.prune_deliveries(before, BATCH),
-                Aged::Mails => writer.prune_mails(before, BATCH),
-                Aged::FirstAnswers => writer.prune_first_answers(before, BATCH),
-                Aged::Threads => Ok(0),
-            })
-            .await?;
-        forgotten += batch;
-        if batch == 0 {
-            return Ok(forgotten);
-        }
-    }
+    pace::in_pieces(store, move |writer| match aged {
+        Aged::AuditLog => writer.prune_audit_log(before, BATCH),
+        Aged::Events => writer.prune_events(before, BATCH),
+        Aged::WebhookDeliveries => writer.prune_deliveries(before, BATCH),
+        Aged::Mails => writer.prune_mails(before, BATCH),
+        Aged::FirstAnswers => writer.prune_first_answers(before, BATCH),
+        Aged::Threads => Ok(0),
+    })
+    .await
 }

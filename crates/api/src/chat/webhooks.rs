@@ -391,7 +391,8 @@ pub(crate) fn patch(
         webhook.disabled_reason = None;
         match status {
             WebhookStatus::Active => webhook.position = writer.current_event(),
-            WebhookStatus::Disabled => writer.give_up_deliveries(id)?,
+            // What still waits is given up behind this, in pieces.
+            WebhookStatus::Disabled => {}
         }
     }
     webhook.updated_at = context.timestamp();
@@ -406,7 +407,7 @@ pub(crate) fn patch(
     Ok(webhook.into())
 }
 
-/// Forgets a webhook and its deliveries.
+/// Switches a webhook off for good: it and its deliveries are forgotten behind this, in pieces.
 ///
 /// # Errors
 /// Why the caller may not, or that there is none.
@@ -416,8 +417,11 @@ pub(crate) fn delete(
     context: &Context,
     id: &str,
 ) -> Result<(), ChatError> {
-    open(writer, credentials, id)?;
-    writer.delete_webhook(id)?;
+    let mut webhook = open(writer, credentials, id)?;
+    webhook.status = WebhookStatus::Disabled;
+    webhook.disabled_reason = Some("it is being deleted".into());
+    webhook.updated_at = context.timestamp();
+    writer.update_webhook(&webhook)?;
     note(writer, credentials, context, action::WEBHOOK_DELETED, id, None)
 }
 
@@ -525,27 +529,39 @@ pub(crate) fn replay(
     Ok(delivery.into())
 }
 
-/// Makes the deliveries that failed since a moment again: the receiver was down for longer than is tried.
+/// The first delivery that may have failed since a moment: the receiver was down for longer than is tried.
 ///
 /// # Errors
 /// Why the caller may not, that there is no such webhook, or that it is switched off.
-pub(crate) fn replay_failed(
+pub(crate) fn replayable(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+    context: &Context,
+    id: &str,
+    since: DateTime<Utc>,
+) -> Result<Option<Id>, ChatError> {
+    open_active(reader, credentials, id)?;
+    let earliest: Timestamp = context.timestamp() - MAX_REPLAY;
+    let mut problems = Problems::default();
+    if since.naive_utc() < earliest {
+        problems.add("/since", "must not be more than seven days ago");
+    }
+    problems.finish()?;
+    Ok(reader.first_delivery_since(since.naive_utc())?)
+}
+
+/// Notes that deliveries are made again, and how many.
+///
+/// # Errors
+/// Why the caller may not.
+pub(crate) fn note_replay(
     writer: &mut Writer<'_>,
     credentials: &Credentials,
     context: &Context,
     id: &str,
-    input: &ReplayInput,
-) -> Result<Replayed, ChatError> {
-    open_active(writer, credentials, id)?;
-    let earliest: Timestamp = context.timestamp() - MAX_REPLAY;
-    let mut problems = Problems::default();
-    if input.since.naive_utc() < earliest {
-        problems.add("/since", "must not be more than seven days ago");
-    }
-    problems.finish()?;
-    let since = input.since.naive_utc();
-    let replayed = writer.revive_deliveries(id, since, context.timestamp())?;
-    let data = serde_json::json!({"since": input.since, "deliveries": replayed});
-    note(writer, credentials, context, action::WEBHOOK_REPLAYED, id, Some(data))?;
-    Ok(Replayed { replayed })
+    since: DateTime<Utc>,
+    replayed: usize,
+) -> Result<(), ChatError> {
+    let data = serde_json::json!({"since": since, "deliveries": replayed});
+    note(writer, credentials, context, action::WEBHOOK_REPLAYED, id, Some(data))
 }

@@ -13,8 +13,8 @@ use crate::chat::webhooks::{
     self, DeliveryPage, DeliveryView, ReplayInput, Replayed, WebhookInput, WebhookList,
     WebhookPatch, WebhookView,
 };
-use crate::store::DeliveryState;
-use crate::webhooks::new_secret;
+use crate::store::{DeliveryState, WebhookStatus};
+use crate::webhooks::{bulk, new_secret};
 
 /// Which deliveries are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -111,12 +111,16 @@ pub(super) async fn patch_webhook(
 ) -> Result<Json<WebhookView>, Problem> {
     let context = context(&request);
     let outgoing = state.outgoing.clone();
+    let webhook = id.to_string();
     let changed = state
         .store
         .write(move |writer| {
             webhooks::patch(writer, &sender.0, &context, &outgoing, &id, &body.value)
         })
         .await?;
+    if changed.status == WebhookStatus::Disabled {
+        bulk::give_up(&state.store, webhook).await?;
+    }
     state.webhooks.wake();
     Ok(Json(changed))
 }
@@ -135,8 +139,9 @@ pub(super) async fn delete_webhook(
     _: Query<Nothing>,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let context = context(&request);
+    let (context, webhook) = (context(&request), id.to_string());
     state.store.write(move |writer| webhooks::delete(writer, &sender.0, &context, &id)).await?;
+    bulk::delete(&state.store, webhook).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -267,10 +272,9 @@ pub(super) async fn replay_failed(
     body: Body<ReplayInput>,
 ) -> Result<HttpResponse, Problem> {
     let context = context(&request);
-    let replayed = state
-        .store
-        .write(move |writer| webhooks::replay_failed(writer, &sender.0, &context, &id, &body.value))
-        .await?;
+    let id = id.into_inner();
+    let replayed =
+        bulk::replay_failed(&state.store, sender.0, context, id, body.value.since).await?;
     state.webhooks.wake();
     Ok(HttpResponse::Accepted().json(replayed))
 }

@@ -1,5 +1,7 @@
 //! Who is in a thread. Customer and vendor are two rows; operators, contacts and bridges are more.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 
 use super::prepared::{padded, pieces, prepared};
@@ -55,7 +57,8 @@ pub struct Participant {
     pub activity: i64,
 }
 
-diesel::alias!(participants as others: Others);
+/// So many of a participant's threads, those with the latest activity, are compared with another's.
+const LATEST: i64 = 500;
 
 impl Reader<'_> {
     /// Who is in these threads.
@@ -84,34 +87,61 @@ impl Reader<'_> {
         Ok(ids)
     }
 
-    /// Those of the candidates that are in a thread together with this participant.
+    /// Those of the candidates that are in a thread together with this participant: in one of the latest threads of either,
+    /// so that nobody's many threads are walked over.
     pub(crate) fn share_a_thread(
         &mut self,
         kind: ParticipantKind,
         id: &str,
         candidates: &[(ParticipantKind, String)],
     ) -> Result<Vec<(ParticipantKind, String)>, StoreError> {
-        let mut found = Vec::new();
-        for (other_kind, other_id) in candidates {
-            // A self-join over two prefixes of the same index; stops at the first hit.
-            let hit: Option<Id> = participants::table
-                .inner_join(
-                    others.on(others.field(participants::thread_id).eq(participants::thread_id)),
-                )
-                .filter(participants::kind.eq(kind))
-                .filter(participants::participant_id.eq(id))
-                .filter(participants::left_at.is_null())
-                .filter(others.field(participants::kind).eq(*other_kind))
-                .filter(others.field(participants::participant_id).eq(other_id))
-                .filter(others.field(participants::left_at).is_null())
-                .select(participants::thread_id)
-                .first(self.database)
-                .optional()?;
-            if hit.is_some() {
-                found.push((*other_kind, other_id.clone()));
+        let own = self.latest_threads(kind, id)?;
+        let mut found = self.those_in(&own, candidates)?;
+        if i64::try_from(own.len()).is_ok_and(|count| count < LATEST) {
+            return Ok(found);
+        }
+        let myself = [(kind, id.to_owned())];
+        for candidate in candidates {
+            if !found.contains(candidate) {
+                let theirs = self.latest_threads(candidate.0, &candidate.1)?;
+                if !self.those_in(&theirs, &myself)?.is_empty() {
+                    found.push(candidate.clone());
+                }
             }
         }
         Ok(found)
+    }
+
+    /// The threads of a participant, the latest activity first, and not all of very many.
+    fn latest_threads(&mut self, kind: ParticipantKind, id: &str) -> Result<Vec<Id>, StoreError> {
+        Ok(participants::table
+            .filter(participants::kind.eq(kind))
+            .filter(participants::participant_id.eq(id))
+            .filter(participants::left_at.is_null())
+            .order(participants::activity.desc())
+            .limit(LATEST)
+            .select(participants::thread_id)
+            .load(self.database)?)
+    }
+
+    /// Those of the candidates that are in one of these threads.
+    fn those_in(
+        &mut self,
+        threads: &[Id],
+        candidates: &[(ParticipantKind, String)],
+    ) -> Result<Vec<(ParticipantKind, String)>, StoreError> {
+        let ids: Vec<&str> = candidates.iter().map(|(_, id)| id.as_str()).collect();
+        let mut found: BTreeSet<(ParticipantKind, String)> = BTreeSet::new();
+        for threads in pieces(threads) {
+            let query = participants::table
+                .filter(participants::thread_id.eq_any(padded(threads)))
+                .filter(participants::kind.eq_any([ParticipantKind::User, ParticipantKind::Vendor]))
+                .filter(participants::participant_id.eq_any(padded(&ids)))
+                .filter(participants::left_at.is_null())
+                .select((participants::kind, participants::participant_id));
+            found.extend(prepared(query).load::<(ParticipantKind, String)>(self.database)?);
+        }
+        Ok(candidates.iter().filter(|candidate| found.contains(*candidate)).cloned().collect())
     }
 }
 
@@ -149,17 +179,33 @@ impl Writer<'_> {
         kept: Option<SubjectType>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let left = threads::table.filter(threads::subject_type.ne_all(kept)).select(threads::id);
-        diesel::update(
-            participants::table
+        let joined: Vec<Id> = participants::table
+            .filter(participants::kind.eq(ParticipantKind::User))
+            .filter(participants::participant_id.eq(user))
+            .filter(participants::side.eq(Side::Staff))
+            .filter(participants::left_at.is_null())
+            .select(participants::thread_id)
+            .load(self.database)?;
+        for ids in pieces(&joined) {
+            let mut left = ids.to_vec();
+            if let Some(kept) = kept {
+                let stays = threads::table
+                    .filter(threads::id.eq_any(padded(ids)))
+                    .filter(threads::subject_type.eq(kept))
+                    .select(threads::id);
+                let stays: Vec<Id> = prepared(stays).load(self.database)?;
+                left.retain(|id| !stays.contains(id));
+            }
+            if left.is_empty() {
+                continue;
+            }
+            let rows = participants::table
+                .filter(participants::thread_id.eq_any(padded(&left)))
                 .filter(participants::kind.eq(ParticipantKind::User))
-                .filter(participants::participant_id.eq(user))
-                .filter(participants::side.eq(Side::Staff))
-                .filter(participants::left_at.is_null())
-                .filter(participants::thread_id.eq_any(left)),
-        )
-        .set(participants::left_at.eq(now))
-        .execute(self.database)?;
+                .filter(participants::participant_id.eq(user));
+            let leave = diesel::update(rows).set(participants::left_at.eq(now));
+            prepared(leave).execute(self.database)?;
+        }
         Ok(())
     }
 
@@ -177,5 +223,36 @@ impl Writer<'_> {
         let read = participants::last_read_message_id.eq(up_to);
         prepared(diesel::update(row).set(read)).execute(self.database)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::databases;
+    use crate::testing::shop;
+
+    #[test]
+    fn who_shares_a_thread_is_known_however_many_threads_either_has() {
+        for mut fresh in databases() {
+            shop(&mut fresh, 1);
+            // 600 threads with `v`, of sixty customers; that of `c` is the oldest.
+            fresh.grow(60_000);
+            let user = |id: &str| (ParticipantKind::User, id.to_owned());
+            let people: Vec<_> = ["u0", "u590", "c", "u1", "nobody"].map(user).into();
+            let vendor = (ParticipantKind::Vendor, "v".to_owned());
+            let made = fresh.statements(|fresh| {
+                let found =
+                    fresh.read(|reader| reader.share_a_thread(vendor.0, &vendor.1, &people));
+                assert_eq!(found.unwrap(), people[..3], "{}", fresh.url);
+            });
+            assert!(made.len() < 20, "{made:#?}");
+            for (person, shares) in people.iter().zip([true, true, true, false, false]) {
+                let found = fresh.read(|reader| {
+                    reader.share_a_thread(person.0, &person.1, std::slice::from_ref(&vendor))
+                });
+                assert_eq!(!found.unwrap().is_empty(), shares, "{person:?}");
+            }
+        }
     }
 }

@@ -136,10 +136,9 @@ impl Writer<'_> {
         before: Timestamp,
         limit: i64,
     ) -> Result<usize, StoreError> {
-        // The oldest stand first, so that only those that go are looked at.
         let old: Vec<Id> = audit_log::table
             .filter(audit_log::at.lt(before))
-            .order(audit_log::id)
+            .order(audit_log::at)
             .limit(limit)
             .select(audit_log::id)
             .load(self.database)?;

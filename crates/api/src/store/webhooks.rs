@@ -166,6 +166,19 @@ impl Reader<'_> {
             .load(self.database)?)
     }
 
+    /// The oldest delivery since a moment, to whatever webhook.
+    pub(crate) fn first_delivery_since(
+        &mut self,
+        since: Timestamp,
+    ) -> Result<Option<Id>, StoreError> {
+        Ok(deliveries::table
+            .filter(deliveries::created_at.ge(since))
+            .order(deliveries::created_at)
+            .select(deliveries::id)
+            .first(self.database)
+            .optional()?)
+    }
+
     /// When the next delivery of a webhook is due.
     pub(crate) fn next_delivery(&mut self, webhook: &str) -> Result<Option<Timestamp>, StoreError> {
         Ok(deliveries::table
@@ -192,7 +205,29 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Forgets a webhook and its deliveries.
+    /// Forgets up to `limit` deliveries of a webhook, and tells how many they were.
+    pub(crate) fn delete_deliveries(
+        &mut self,
+        webhook: &str,
+        limit: i64,
+    ) -> Result<usize, StoreError> {
+        let some: Vec<Id> = deliveries::table
+            .filter(deliveries::webhook_id.eq(webhook))
+            .limit(limit)
+            .select(deliveries::id)
+            .load(self.database)?;
+        self.delete_deliveries_by_id(&some)
+    }
+
+    fn delete_deliveries_by_id(&mut self, ids: &[Id]) -> Result<usize, StoreError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        Ok(diesel::delete(deliveries::table.filter(deliveries::id.eq_any(ids)))
+            .execute(self.database)?)
+    }
+
+    /// Forgets a webhook, and its deliveries if there are some left.
     pub(crate) fn delete_webhook(&mut self, id: &str) -> Result<(), StoreError> {
         diesel::delete(webhooks::table.find(id)).execute(self.database)?;
         Ok(())
@@ -249,40 +284,61 @@ impl Writer<'_> {
         Ok(claimed == 1)
     }
 
-    /// Gives up all that still waits for a webhook.
-    pub(crate) fn give_up_deliveries(&mut self, webhook: &str) -> Result<(), StoreError> {
-        diesel::update(
-            deliveries::table
-                .filter(deliveries::webhook_id.eq(webhook))
-                .filter(deliveries::state.eq(DeliveryState::Pending)),
-        )
-        .set((
-            deliveries::state.eq(DeliveryState::Failed),
-            deliveries::next_attempt_at.eq(None::<Timestamp>),
-        ))
-        .execute(self.database)?;
-        Ok(())
+    /// Gives up to `limit` of what still waits for a webhook that is switched off up, and tells how many they were.
+    pub(crate) fn give_up_deliveries(
+        &mut self,
+        webhook: &str,
+        limit: i64,
+    ) -> Result<usize, StoreError> {
+        // It may have been switched on again meanwhile.
+        if self.webhook(webhook)?.is_none_or(|it| it.status != WebhookStatus::Disabled) {
+            return Ok(0);
+        }
+        let waiting: Vec<Id> = deliveries::table
+            .filter(deliveries::webhook_id.eq(webhook))
+            .filter(deliveries::state.eq(DeliveryState::Pending))
+            .limit(limit)
+            .select(deliveries::id)
+            .load(self.database)?;
+        if waiting.is_empty() {
+            return Ok(0);
+        }
+        Ok(diesel::update(deliveries::table.filter(deliveries::id.eq_any(waiting)))
+            .set((
+                deliveries::state.eq(DeliveryState::Failed),
+                deliveries::next_attempt_at.eq(None::<Timestamp>),
+            ))
+            .execute(self.database)?)
     }
 
-    /// Makes all failed deliveries since a moment due again, and tells how many they are.
+    /// Makes up to `limit` failed deliveries since a moment due again, those behind one of them; tells which, in order.
     pub(crate) fn revive_deliveries(
         &mut self,
         webhook: &str,
         since: Timestamp,
+        after: Id,
+        limit: i64,
         now: Timestamp,
-    ) -> Result<usize, StoreError> {
-        Ok(diesel::update(
-            deliveries::table
-                .filter(deliveries::webhook_id.eq(webhook))
-                .filter(deliveries::state.eq(DeliveryState::Failed))
-                .filter(deliveries::created_at.ge(since)),
-        )
-        .set((
-            deliveries::state.eq(DeliveryState::Pending),
-            deliveries::tries.eq(0),
-            deliveries::next_attempt_at.eq(now),
-        ))
-        .execute(self.database)?)
+    ) -> Result<Vec<Id>, StoreError> {
+        let failed: Vec<Id> = deliveries::table
+            .filter(deliveries::webhook_id.eq(webhook))
+            .filter(deliveries::state.eq(DeliveryState::Failed))
+            .filter(deliveries::id.gt(after))
+            .filter(deliveries::created_at.ge(since))
+            .order(deliveries::id)
+            .limit(limit)
+            .select(deliveries::id)
+            .load(self.database)?;
+        if !failed.is_empty() {
+            diesel::update(deliveries::table.filter(deliveries::id.eq_any(&failed)))
+                .set((
+                    deliveries::state.eq(DeliveryState::Pending),
+                    deliveries::tries.eq(0),
+                    deliveries::next_attempt_at.eq(now),
+                ))
+                .execute(self.database)?;
+        }
+        Ok(failed)
     }
 
     /// Forgets up to `limit` deliveries from before a moment, and tells how many they were.
@@ -297,10 +353,6 @@ impl Writer<'_> {
             .limit(limit)
             .select(deliveries::id)
             .load(self.database)?;
-        if old.is_empty() {
-            return Ok(0);
-        }
-        Ok(diesel::delete(deliveries::table.filter(deliveries::id.eq_any(old)))
-            .execute(self.database)?)
+        self.delete_deliveries_by_id(&old)
     }
 }

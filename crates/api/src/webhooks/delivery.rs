@@ -9,7 +9,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::signature;
+use super::{bulk, signature};
 use crate::chat::events::render;
 use crate::outgoing::{Outgoing, OutgoingAnswer, OutgoingError};
 use crate::store::{Delivery, DeliveryState, Store, StoreError, Webhook, WebhookStatus};
@@ -157,23 +157,22 @@ impl Sender {
             );
         }
         let id = webhook.id.clone();
-        self.store
+        let is_off = self
+            .store
             .write(move |writer| {
                 writer.update_delivery(&delivery)?;
-                let Some(mut webhook) = writer.webhook(&id)? else { return Ok(()) };
+                let Some(mut webhook) = writer.webhook(&id)? else { return Ok(false) };
                 if gone {
                     webhook.status = WebhookStatus::Disabled;
                     webhook.disabled_reason = Some("it answered 410 Gone".into());
                     webhook.updated_at = now;
                     writer.update_webhook(&webhook)?;
                 }
-                // It may have been switched off while this one was under way.
-                if webhook.status == WebhookStatus::Disabled {
-                    writer.give_up_deliveries(&id)?;
-                }
-                Ok::<_, StoreError>(())
+                Ok::<_, StoreError>(webhook.status == WebhookStatus::Disabled)
             })
-            .await
+            .await?;
+        // It may have been switched off while this one was under way.
+        if is_off { bulk::give_up(&self.store, webhook.id.clone()).await } else { Ok(()) }
     }
 
     /// How long to wait after so many tries; `None` when they were enough.

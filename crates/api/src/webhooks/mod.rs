@@ -3,6 +3,7 @@
 //! delivery is tried until the shop has it or the attempts are used up. So a crash loses none; one that was under way
 //! is made again, under the same id.
 
+pub(crate) mod bulk;
 mod delivery;
 mod signature;
 mod under_way;
@@ -31,6 +32,8 @@ pub use signature::new_secret;
 
 /// Events that are looked at in one go.
 const PAGE: i64 = 500;
+/// Deliveries that one commit changes, of all those of a webhook.
+const PIECE: i64 = 500;
 /// Deliveries to one webhook at the same time: a slow one holds up itself alone.
 const AT_ONCE: usize = 8;
 /// How often is looked for what another API node, or nobody, gave notice of.

@@ -1,0 +1,2 @@
+DROP INDEX mails_thread;
+DROP INDEX audit_log_at;

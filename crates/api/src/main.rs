@@ -7,6 +7,7 @@ mod cli;
 mod costs;
 mod demo;
 mod doctor;
+mod erasure;
 mod export;
 mod files;
 mod http;

@@ -19,7 +19,7 @@ stories!(
 );
 
 /// What must not be found anywhere after Zoraida was erased.
-const TRACES: [&str; 8] = [
+const TRACES: [&str; 9] = [
     "Quillfeather",
     "zoraida@quill.example",
     "+49 555 0199",
@@ -28,6 +28,8 @@ const TRACES: [&str; 8] = [
     "kumquat trees",
     "First thoughts",
     "Never mind the quince",
+    // A word by itself, as the search index would hold it.
+    "quince",
 ];
 
 fn zoraida() -> Value {

@@ -1,12 +1,12 @@
 //! Erasing a person (B6). What the person told others stays with them, under no name; everything else goes, and the id never
-//! gets a name again.
+//! gets a name again. The order of the pieces is that of `crate::erasure`.
 
 use serde_json::Value;
 
 use super::audit::{self, action};
 use super::rights::{self, Seen};
 use super::{Caller, ChatError, Context, Credentials, Refusal, support, threads, users};
-use crate::store::{Id, Role, Side, ThreadStatus, User, Writer};
+use crate::store::{Id, Reader, Role, Side, ThreadStatus, Writer};
 
 /// The name under which others see what an erased person wrote; with the mark `erased`, by which pages say it in any language.
 pub const DELETED_USER: &str = "Deleted user";
@@ -20,11 +20,12 @@ pub fn deleted_user(language: &str) -> &'static str {
     }
 }
 
-/// Erases a person, for the shop's backend and root administrators. Again is the same as once.
+/// Erases who a person was, for the shop's backend and root administrators; from now on nothing is done as that person. Again is
+/// the same as once.
 ///
 /// # Errors
 /// Why the caller may not, or that there is no such user.
-pub(crate) fn erase(
+pub(crate) fn begin(
     writer: &mut Writer<'_>,
     credentials: &Credentials,
     context: &Context,
@@ -36,55 +37,76 @@ pub(crate) fn erase(
     if user.erased_at.is_some() {
         return Ok(());
     }
-    let threads = writer.threads_joined(id)?;
-    close(writer, context, &user, &threads)?;
     users::revoke(writer, context, &user)?;
-    support::release_all(writer, context, &user)?;
-    writer.leave_as_staff(id, None, context.timestamp())?;
-    writer.erase_subject(id, &threads)?;
-    if user.role == Role::Visitor {
-        // A page that somebody looked at may name the person; all threads of a visitor are its own.
-        writer.erase_pages(&threads)?;
-    }
     writer.erase_user(id, DELETED_USER, context.timestamp())?;
-    forget_answers(writer, &user)?;
+    let person = Caller::User { user: Box::new(user), by_backend: false };
+    writer.delete_first_answers(&person.key())?;
     audit::note(writer, &caller, context, action::USER_ERASED, audit::user(id), None)
 }
 
-/// Ends the conversations that the person had: nobody is there to read what would be written.
-fn close(
+/// Ends the person's part in some threads: conversations are closed, since nobody is there to read what would be written; what
+/// an operator has waits for another.
+///
+/// # Errors
+/// The store's own.
+pub(crate) fn leave(
     writer: &mut Writer<'_>,
     context: &Context,
-    user: &User,
+    id: &str,
     threads: &[Id],
 ) -> Result<(), ChatError> {
-    for id in threads {
-        let Some((thread, participants)) = writer.thread_with_participants(*id)? else { continue };
+    let Some(user) = writer.user(id)? else { return Ok(()) };
+    for thread in threads {
+        let Some((thread, participants)) = writer.thread_with_participants(*thread)? else {
+            continue;
+        };
         let Some(own) = participants.iter().find(|it| it.participant_id == user.id) else {
             continue;
         };
-        if thread.status == ThreadStatus::Closed || own.side == Side::Staff {
-            continue;
+        if own.side == Side::Staff {
+            if support::has_taken(own) {
+                support::release_from(writer, context, &user, thread.id)?;
+            }
+            writer.leave_thread(own, context.timestamp())?;
+        } else if thread.status == ThreadStatus::Open {
+            let seat = rights::Seat { side: own.side, participant: Some(own.clone()) };
+            let seen = Seen { thread, participants, seat };
+            threads::set_status(writer, context, &user, &seen, ThreadStatus::Closed)?;
         }
-        let seat = rights::Seat { side: own.side, participant: Some(own.clone()) };
-        let seen = Seen { thread, participants, seat };
-        threads::set_status(writer, context, user, &seen, ThreadStatus::Closed)?;
+    }
+    writer.erase_subject(id, threads)?;
+    if user.role == Role::Visitor {
+        // A page that somebody looked at may name the person; all threads of a visitor are its own.
+        writer.erase_pages(threads)?;
     }
     Ok(())
 }
 
-/// First answers are kept as they were given: the person's own go, in those to others the name does.
-fn forget_answers(writer: &mut Writer<'_>, user: &User) -> Result<(), ChatError> {
-    let person = Caller::User { user: Box::new(user.clone()), by_backend: false };
-    writer.delete_first_answers(&person.key())?;
-    let named = format!("\"id\":{}", Value::from(user.id.as_str()));
-    for mut first in writer.first_answers_with(&named)? {
-        let Ok(mut answer) = serde_json::from_str(&first.answer) else { continue };
-        unname(&mut answer, &user.id);
-        first.answer = answer.to_string();
-        writer.change_first_answer(&first)?;
-    }
-    Ok(())
+/// The first answers to others in which the person is named, by their keys. First answers are kept as they were given.
+///
+/// # Errors
+/// The store's own.
+pub(crate) fn answers_that_name(
+    reader: &mut Reader<'_>,
+    id: &str,
+) -> Result<Vec<(String, String)>, ChatError> {
+    Ok(reader.first_answers_with(&format!("\"id\":{}", Value::from(id)))?)
+}
+
+/// Takes the person's name from a first answer.
+///
+/// # Errors
+/// The store's own.
+pub(crate) fn unname_answer(
+    writer: &mut Writer<'_>,
+    id: &str,
+    (caller, key): &(String, String),
+) -> Result<(), ChatError> {
+    let Some(mut first) = writer.first_answer(caller, key)? else { return Ok(()) };
+    let Ok(mut answer) = serde_json::from_str(&first.answer) else { return Ok(()) };
+    unname(&mut answer, id);
+    first.answer = answer.to_string();
+    Ok(writer.change_first_answer(&first)?)
 }
 
 /// Takes name and picture from every mention of a person.

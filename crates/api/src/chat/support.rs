@@ -224,13 +224,28 @@ pub(crate) fn release_all(
     staff: &User,
 ) -> Result<(), ChatError> {
     for thread in writer.threads_with_role(&staff.id, ASSIGNEE)? {
-        enqueue(writer, context, thread)?;
-        let Some((thread, mut participants)) = writer.thread_with_participants(thread)? else {
-            continue;
-        };
-        participants.retain(|it| it.role != ASSIGNEE);
-        let entry = SystemEntry::Released;
-        threads::enter(writer, context, staff, Side::Staff, &thread, &participants, entry)?;
+        release_from(writer, context, staff, thread)?;
     }
     Ok(())
+}
+
+/// The same with one thread.
+pub(crate) fn release_from(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    staff: &User,
+    thread: Id,
+) -> Result<(), ChatError> {
+    enqueue(writer, context, thread)?;
+    let Some((thread, mut participants)) = writer.thread_with_participants(thread)? else {
+        return Ok(());
+    };
+    participants.retain(|it| it.role != ASSIGNEE);
+    let entry = SystemEntry::Released;
+    threads::enter(writer, context, staff, Side::Staff, &thread, &participants, entry)
+}
+
+/// Whether a participant has taken its thread.
+pub(crate) fn has_taken(participant: &Participant) -> bool {
+    participant.role == ASSIGNEE
 }

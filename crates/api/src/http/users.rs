@@ -18,7 +18,8 @@ use super::openapi::{BodyErrors, Errors};
 use super::{Shared, answer};
 use crate::chat::users::{self, TokenRequest, UserInput, UserPatch};
 use crate::chat::views::UserView;
-use crate::chat::{ChatError, erasure, export as person};
+use crate::chat::{ChatError, export as person};
+use crate::erasure;
 use crate::export::{self, ExportError};
 use crate::store::StoreError;
 
@@ -122,7 +123,7 @@ pub(super) async fn erase_user(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let context = context(&request);
-    state.store.write(move |writer| erasure::erase(writer, &sender.0, &context, &id)).await?;
+    erasure::erase(&state.store, sender.0, context, id.into_inner()).await?;
     state.files.sweep();
     Ok(HttpResponse::NoContent().finish())
 }

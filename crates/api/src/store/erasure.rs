@@ -14,7 +14,7 @@ use super::{
 
 impl Reader<'_> {
     /// The messages of one author, in no order.
-    fn messages_by(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
+    pub(crate) fn messages_by(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
         Ok(messages::table
             .filter(messages::author_kind.eq(ParticipantKind::User))
             .filter(messages::author_id.eq(user))
@@ -22,11 +22,16 @@ impl Reader<'_> {
             .load(self.database)?)
     }
 
-    /// First answers in which this text stands; letters of either case may do.
+    /// Who was erased since a moment. Reads the whole table: not for what happens often.
+    pub(crate) fn erased_since(&mut self, since: Timestamp) -> Result<Vec<String>, StoreError> {
+        Ok(users::table.filter(users::erased_at.ge(since)).select(users::id).load(self.database)?)
+    }
+
+    /// The keys of first answers in which this text stands; letters of either case may do.
     pub(crate) fn first_answers_with(
         &mut self,
         text: &str,
-    ) -> Result<Vec<FirstAnswer>, StoreError> {
+    ) -> Result<Vec<(String, String)>, StoreError> {
         let mut pattern = String::from("%");
         for letter in text.chars() {
             if matches!(letter, '%' | '_' | '!') {
@@ -37,13 +42,13 @@ impl Reader<'_> {
         pattern.push('%');
         Ok(idempotency_keys::table
             .filter(idempotency_keys::answer.like(pattern).escape('!'))
-            .select(FirstAnswer::as_select())
+            .select((idempotency_keys::caller, idempotency_keys::idempotency_key))
             .load(self.database)?)
     }
 }
 
 impl Writer<'_> {
-    /// Takes from a user, and from what the user did, everything but the id and what others were told.
+    /// Takes from a user everything but the id; what the user wrote and read is gone through behind this.
     pub(crate) fn erase_user(
         &mut self,
         id: &str,
@@ -68,18 +73,33 @@ impl Writer<'_> {
                 users::erased_at.eq(now),
             ))
             .execute(self.database)?;
-        let own = read_states::kind.eq(ParticipantKind::User).and(read_states::reader_id.eq(id));
-        diesel::delete(read_states::table.filter(own)).execute(self.database)?;
         // Those that were sent, too: what went wrong with one may name the address.
         diesel::delete(mails::table.filter(mails::user_id.eq(id))).execute(self.database)?;
-        self.remove_attachments_by(id, now)?;
-        self.erase_written_by(id)
+        self.remove_attachments_by(id, now)
     }
 
-    /// What others never saw of somebody's messages, and what could be compared with it.
-    fn erase_written_by(&mut self, user: &str) -> Result<(), StoreError> {
-        let written = self.messages_by(user)?;
-        for ids in pieces(&written) {
+    /// Forgets how far a user has read up to `limit` threads, and tells how many they were.
+    pub(crate) fn erase_read_states(
+        &mut self,
+        user: &str,
+        limit: i64,
+    ) -> Result<usize, StoreError> {
+        let own = read_states::kind.eq(ParticipantKind::User).and(read_states::reader_id.eq(user));
+        let some: Vec<Id> = read_states::table
+            .filter(own)
+            .limit(limit)
+            .select(read_states::thread_id)
+            .load(self.database)?;
+        if some.is_empty() {
+            return Ok(0);
+        }
+        let rows = read_states::table.filter(own.and(read_states::thread_id.eq_any(some)));
+        Ok(diesel::delete(rows).execute(self.database)?)
+    }
+
+    /// What others never saw of an erased person's messages, and what could be compared with it.
+    pub(crate) fn erase_written(&mut self, written: &[Id]) -> Result<(), StoreError> {
+        for ids in pieces(written) {
             let originals = message_originals::message_id.eq_any(ids);
             diesel::delete(message_originals::table.filter(originals)).execute(self.database)?;
             let versions = message_versions::message_id.eq_any(ids);

@@ -10,6 +10,7 @@ mod doctor;
 mod erasure;
 mod export;
 mod files;
+mod html;
 mod http;
 mod init;
 mod limits;

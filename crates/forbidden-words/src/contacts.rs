@@ -59,6 +59,7 @@ fn pattern(text: &str) -> Option<Regex> {
         .replace("BRACKETED_DOT", &brackets(&format!(r"{}|\.", any_of(&DOT))))
         .replace("DOT", &any_of(&DOT))
         .replace("PLAIN_TLDS", &any_of(&PLAIN_TLDS))
+        .replace("CYRILLIC", &any_of(&["ру", "рф", "ком", "орг"]))
         .replace("PROVIDERS", &any_of(&PROVIDERS))
         .replace("LOCAL", r"[\p{L}\p{N}][\p{L}\p{N}._%+\-]*")
         .replace("LABEL", r"[\p{L}\p{N}][\p{L}\p{N}\-]*");
@@ -94,6 +95,10 @@ static LINKS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?:^|[^\p{L}\p{N}])(?P<link>www\d?\s?(?:\.|BRACKETED_DOT|\s(?:DOT)\s)\s?(?P<named>LABEL[^\s/?#]*)\S*)",
         r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<host>(?:LABEL\.)+(?:xn--[a-z0-9\-]+|\p{L}{2,24}))(?P<rest>(?::\d{2,5})?(?:[/?#]\S*)?))",
         r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>LABEL(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3}|\s{1,2}\.\s{0,2}|\.\s{1,2})(?:com|net|org|ru|info|biz))(?:/\S*)?)(?:[^\p{L}\p{N}]|$)",
+        // shop точка ру
+        r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>LABEL(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3})(?:CYRILLIC))(?:/\S*)?)(?:[^\p{L}\p{N}]|$)",
+        // t . me/joe
+        r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>(?:t|wa|m|fb|vk|ig)\s{0,2}(?:\.|DOT)\s{0,2}(?:me|com|cc))\s{0,2}/\s{0,2}[\p{L}\p{N}+]\S*)",
         r"(?:^|[^\d.])(?P<link>(?P<named>\d{1,3}(?:\.\d{1,3}){3})(?::\d{2,5}(?:/\S*)?|/\S*))",
     ]
     .iter()
@@ -227,7 +232,10 @@ fn is_exception(host: &str, exceptions: &[String]) -> bool {
 /// Whether `name.end` is an address, and not the end of a sentence without a space behind it, or a file.
 fn is_host(text: &str, folded: &Folded, at: usize, host: &str, has_rest: bool) -> bool {
     let Some((name, tld)) = host.rsplit_once('.') else { return false };
-    if !tlds::is_known(tld) {
+    let start = at + name.len() + 1;
+    let original = text.get(folded.original(start, start + tld.len())).unwrap_or_default();
+    // "Спасибо.по почте": its last letters only look like `.no`.
+    if !tlds::is_known_cyrillic(original).unwrap_or_else(|| tlds::is_known(tld)) {
         return false;
     }
     // `3.5 kg.co`, `e.g`, but `t.me`.
@@ -237,18 +245,15 @@ fn is_host(text: &str, folded: &Folded, at: usize, host: &str, has_rest: bool) -
     if has_rest || !tlds::is_word(tld) {
         return true;
     }
-    // "Thanks.Is it new?"
-    let start = at + name.len() + 1;
-    let original = folded.original(start, start + tld.len());
-    let first = text.get(original).and_then(|it| it.chars().next());
-    !first.is_some_and(char::is_uppercase)
+    // "Thanks.Is it new?", "ok.so what"
+    !original.starts_with(char::is_uppercase) && !tlds::ends_a_sentence(name)
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn every_pattern_can_be_built() {
-        assert_eq!((super::EMAILS.len(), super::LINKS.len()), (7, 5));
+        assert_eq!((super::EMAILS.len(), super::LINKS.len()), (7, 7));
         assert!(
             super::WORD_FOR_AT.is_match("joe at home") && super::WORD_FOR_DOT.is_match("a dot b")
         );

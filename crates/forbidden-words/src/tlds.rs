@@ -37,6 +37,13 @@ const WORDS: &str = "ac ad ag ai al am ao ar as at au ba be bi by ca ch ci co de
     flowers farm green energy solar pet dog horse fish baby kids family wedding party events tickets tours holiday hotel \
     rentals rent property estate build construction repair supply supplies express delivery sex adult dating дети онлайн сайт";
 
+/// Those that are written in Cyrillic, and what people write for `ru`, `com` and `org`.
+const CYRILLIC: &str = "рф рус дети онлайн сайт орг ком бел укр мкд срб қаз мон москва ру сом";
+
+/// Words with which a sentence ends before one of `WORDS` begins the next.
+const ENDS: &str = "yes no ok okay done great good fine thanks thank thx you please sure sorry hello hi hey bye cool nice perfect \
+    it that this here there now today tomorrow then them me him her us so too not are is was will can more well right wrong";
+
 static SETS: LazyLock<[HashSet<String>; 2]> =
     LazyLock::new(|| [KNOWN, WORDS].map(|list| list.split_whitespace().map(fold_str).collect()));
 
@@ -48,4 +55,16 @@ pub(crate) fn is_known(tld: &str) -> bool {
 /// Whether it is a word as well (folded).
 pub(crate) fn is_word(tld: &str) -> bool {
     SETS.get(1).is_some_and(|words| words.contains(tld))
+}
+
+/// Whether host names end so, of one that is written in Cyrillic letters alone; `None` for others. Not folded.
+pub(crate) fn is_known_cyrillic(tld: &str) -> Option<bool> {
+    let is_cyrillic = |c: char| matches!(c, '\u{400}'..='\u{52f}');
+    let tld = tld.to_lowercase();
+    tld.chars().all(is_cyrillic).then(|| CYRILLIC.split_whitespace().any(|known| known == tld))
+}
+
+/// Whether a sentence may end with this word (folded).
+pub(crate) fn ends_a_sentence(word: &str) -> bool {
+    ENDS.split_whitespace().any(|end| end == word)
 }

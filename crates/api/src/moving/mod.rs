@@ -5,8 +5,6 @@
 #[cfg(feature = "mysql")]
 mod encoding;
 #[cfg(feature = "mysql")]
-mod html;
-#[cfg(feature = "mysql")]
 pub(crate) mod platform;
 #[cfg(feature = "mysql")]
 mod report;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::encoding::repair;
-use super::html::{to_line, to_text};
 use super::report::{Reason, Renumbered, Report};
 use super::rule::{Batch, Line, MoveError, Outcome, Part, Talk, bring_in};
 use crate::chat::screening::WordList;
+use crate::html::{to_line, to_text};
 use crate::store::{
     Platform, PlatformMessage, PlatformThread, PlatformUser, Role, Side, Store, StoreError,
     SubjectType, Timestamp, UserFields, VendorFields, VendorStatus, WordAction,

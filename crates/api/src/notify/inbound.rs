@@ -14,6 +14,7 @@ use super::smtp::OWN_HEADER;
 use crate::chat::messages::{self, MessageDraft};
 use crate::chat::screening::WordList;
 use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, rights};
+use crate::html;
 use crate::store::{Id, Message, ParticipantKind, Reader, User, Writer};
 
 /// The longest mail that is taken, in bytes. What is attached is not looked at.
@@ -192,13 +193,15 @@ fn automatic(
 
 /// What the person wrote, from the plain text or else the HTML.
 fn own_text(message: &mail_parser::Message<'_>) -> String {
-    let has_plain = message.text_bodies().any(|part| part.is_text() && !part.is_text_html());
-    let text = if has_plain {
-        message.body_text(0).map(|text| quoting::unquoted(&text))
-    } else {
-        message.body_html(0).map(|html| quoting::unquoted_html(&html))
+    let own = |parts: &[u32]| {
+        let texts = parts.iter().filter_map(|part| message.part(*part)).filter_map(|part| {
+            let text = part.text_contents()?;
+            Some(if part.is_text_html() { html::mail_to_text(text) } else { text.to_owned() })
+        });
+        quoting::unquoted(&texts.collect::<Vec<_>>().join("\n")).replace('\0', "")
     };
-    text.unwrap_or_default().replace('\0', "")
+    let plain = own(&message.text_body);
+    if plain.is_empty() { own(&message.html_body) } else { plain }
 }
 
 /// Refuses all but the shop's backend, whose mail server brings the answers.

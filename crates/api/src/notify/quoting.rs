@@ -45,59 +45,74 @@ const HEADERS: &[&str] = &[
     "*date:*",
     "*отправлено:*",
 ];
-/// Where quotations begin in HTML.
-const HTML_QUOTES: &[&str] = &[
-    MARKER,
-    "<blockquote",
-    "class=\"gmail_quote",
-    "class=gmail_quote",
-    "id=\"appendonsend\"",
-    "id=\"divrplyfwdmsg\"",
-    "class=\"moz-cite-prefix",
-    "class=\"yahoo_quoted",
-    "border-top:solid #e1e1e1",
-    "border-top:solid #b5c4df",
+/// How a line above a quotation begins, in lower case, if it is none that begins with a date; needed where it is folded.
+const ON: &[&str] = &[
+    "on ",
+    "am ",
+    "le ",
+    "el ",
+    "il ",
+    "op ",
+    "den ",
+    "mon",
+    "tue",
+    "wed",
+    "thu",
+    "fri",
+    "sat",
+    "sun",
+    "пн,",
+    "вт,",
+    "ср,",
+    "чт,",
+    "пт,",
+    "сб,",
+    "вс,",
+    "понедельник",
+    "вторник",
+    "среда",
+    "четверг",
+    "пятница",
+    "суббота",
+    "воскресенье",
 ];
 /// A line above a quotation may be folded over so many lines.
 const MAX_FOLDED: usize = 4;
 
-/// The part of a plain text that is not quoted.
+/// The part of a plain text that is not quoted, wherever it stands: above, below or between.
 #[must_use]
 pub fn unquoted(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(['\r', ' '])).collect();
-    let end = (0..lines.len()).find(|&at| ends_at(&lines, at)).unwrap_or(lines.len());
-    let own = lines.iter().take(end).filter(|line| !line.trim_start().starts_with('>'));
-    own.copied().collect::<Vec<_>>().join("\n").trim().to_owned()
-}
-
-/// The part of an HTML text that is not quoted, as plain text.
-#[must_use]
-pub fn unquoted_html(html: &str) -> String {
-    // Lower case of ASCII alone, so that the places stay the same.
-    let lower = html.to_ascii_lowercase();
-    let end = HTML_QUOTES.iter().filter_map(|quote| lower.find(quote)).min().unwrap_or(html.len());
-    let own = html.get(..end).unwrap_or(html);
-    // A mark that stands inside a tag leaves half of the tag behind.
-    let own = match (own.rfind('<'), own.rfind('>')) {
-        (Some(open), close) if close.is_none_or(|close| close < open) => {
-            own.get(..open).unwrap_or(own)
+    let mut own = Vec::new();
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        if line.trim_start().starts_with('>') {
+            at += 1;
+        } else if ends_at(&lines, at) {
+            break;
+        } else if let Some(attribution) = attribution(&lines, at) {
+            if !attribution.is_quoted {
+                break;
+            }
+            at += attribution.lines;
+        } else {
+            own.push(*line);
+            at += 1;
         }
-        _ => own,
-    };
-    unquoted(&mail_parser::decoders::html::html_to_text(own))
+    }
+    own.join("\n").trim().to_owned()
 }
 
-/// Whether a quotation, or a signature, begins at a line.
+/// Whether all that follows is somebody else's, or a signature.
 fn ends_at(lines: &[&str], at: usize) -> bool {
     let Some(line) = lines.get(at) else { return false };
-    let plain = line.trim().trim_start_matches('>').trim();
+    let plain = line.trim();
     let lower = plain.to_lowercase();
     // RFC 3676, section 4.3; the space at its end is gone already.
     plain == "--"
         || plain.contains(MARKER)
         || ORIGINAL.iter().any(|start| lower.starts_with(start))
         || is_header_block(lines, at, &lower)
-        || is_attribution(lines, at, &lower)
 }
 
 /// `From: ...` with other headers right below.
@@ -111,33 +126,53 @@ fn is_header_block(lines: &[&str], at: usize, lower: &str) -> bool {
             .any(|line| starts(&line.trim().to_lowercase(), HEADERS))
 }
 
-/// `On Monday, Anna <anna@shop.example> wrote:`, perhaps folded, with something quoted or nothing at all below.
-fn is_attribution(lines: &[&str], at: usize, lower: &str) -> bool {
+/// The line above a quotation, perhaps folded.
+struct Attribution {
+    lines: usize,
+    /// Whether lines that begin with `>` follow, which end somewhere; or else all that follows is quoted.
+    is_quoted: bool,
+}
+
+/// `On Monday, Anna <anna@shop.example> wrote:`, with something quoted or nothing at all below.
+fn attribution(lines: &[&str], at: usize) -> Option<Attribution> {
     let names_somebody =
         |text: &str| text.contains('@') || text.chars().any(|c| c.is_ascii_digit());
-    if lower.is_empty() {
-        return false;
-    }
     let mut folded = String::new();
+    let mut begins = false;
     for (count, line) in lines.iter().skip(at).take(MAX_FOLDED).enumerate() {
-        let line = line.trim();
-        if line.is_empty() {
-            return false;
+        let line = line.trim().to_lowercase();
+        // What stands right above it is the author's, and not its first line.
+        let is_another = count > 0 && (!begins || begins_attribution(&line));
+        if line.is_empty() || line.starts_with('>') || is_another {
+            return None;
         }
+        begins |= begins_attribution(&line);
         folded.push(' ');
-        folded.push_str(&line.to_lowercase());
-        if WROTE.iter().any(|end| line.to_lowercase().ends_with(end)) {
+        folded.push_str(&line);
+        if WROTE.iter().any(|end| line.ends_with(end)) {
             let below = lines.iter().skip(at + count + 1).find(|line| !line.trim().is_empty());
-            let quoted = below.is_none_or(|line| line.trim_start().starts_with('>'));
-            return names_somebody(&folded) && (quoted || folded.contains('@'));
+            let is_quoted = below.is_some_and(|line| line.trim_start().starts_with('>'));
+            let is_one =
+                names_somebody(&folded) && (below.is_none() || is_quoted || folded.contains('@'));
+            return is_one.then_some(Attribution { lines: count + 1, is_quoted });
         }
     }
-    false
+    None
+}
+
+/// Whether a line begins with a day or a date, such as `02.03.2026` or `2026-03-02`.
+fn begins_attribution(lower: &str) -> bool {
+    let date = lower.split([' ', ',']).next().unwrap_or_default();
+    let numbers: Vec<&str> = date.split(['.', '/', '-']).collect();
+    let is_date = numbers.len() == 3
+        && numbers.iter().all(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit()));
+    is_date || ON.iter().any(|start| lower.starts_with(start))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::html::mail_to_text;
     use proptest::prelude::*;
 
     #[test]
@@ -173,28 +208,51 @@ mod tests {
     }
 
     #[test]
-    fn html_is_cut_before_the_quotation_and_becomes_text() {
+    fn answers_below_and_between_are_kept() {
+        for (answer, own) in [
+            ("On Mon, Anna <a@shop.example> wrote:\n> Is it blue?\n\nYes, it is.", "Yes, it is."),
+            (
+                "> ##- Write your answer above this line -##\n> Is it blue?\nYes, it is.",
+                "Yes, it is.",
+            ),
+            (
+                "Hello,\n\n02.03.2026 10:00, Анна пишет:\n> Синяя?\nYes.\n> And green?\nNo.\n-- \nBob",
+                "Hello,\n\nYes.\nNo.",
+            ),
+            (
+                "5 mugs\nOn Monday\nOn Mon, 2 Mar, Anna <a@shop.example> wrote:\n> how many?",
+                "5 mugs\nOn Monday",
+            ),
+            // The line end that folds the first line is not the author's.
+            (
+                "Yes.\n\nOn Mon, Anna\n<a@shop.example> wrote:\n> blue?\n\nReally.",
+                "Yes.\n\n\nReally.",
+            ),
+        ] {
+            assert_eq!(unquoted(answer), own, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn html_becomes_text_without_the_quotation() {
         for html in [
-            "<div>Yes &amp; no<br>really</div><div class=\"gmail_quote\"><div>On Mon Anna wrote:</div><blockquote>Is it?</blockquote></div>",
+            "<div>Yes &amp; no<br>really</div><div class=\"gmail_quote\"><div>On Mon 2 Anna wrote:</div><blockquote>Is it?</blockquote></div>",
+            "<div>Yes &amp; no<br>really</div><div class=\"gmail_quote\"><div class=\"gmail_attr\">El lun, Anna escribió:<br></div><blockquote>Is it?</blockquote></div>",
             "<html><body><p>Yes &amp; no<br>really</p><div id=\"divRplyFwdMsg\">From: Anna</div></body></html>",
             "<p>Yes &amp; no<br>really</p><blockquote type=cite>Is it?</blockquote>",
+            "<div class=\"moz-cite-prefix\">Anna:</div><blockquote>Is it?</blockquote><p>Yes &amp; no<br>really</p>",
             "<p>Yes &amp; no<br>really</p><p>##- Write above -##</p>",
+            "<div>Yes &amp; no</div><div>really</div><div> </div><div>21.11.2026, 17:00, \"Kiln\" &lt;reply@shop.example&gt;:</div><blockquote><div>Is it?</div></blockquote>",
         ] {
-            let text = unquoted_html(html);
-            assert_eq!(
-                text.split_whitespace().collect::<Vec<_>>(),
-                ["Yes", "&", "no", "really"],
-                "{html}"
-            );
+            assert_eq!(unquoted(&mail_to_text(html)), "Yes & no\nreally", "{html}");
         }
     }
 
     proptest! {
         #[test]
-        fn nothing_makes_it_panic(text in "\\PC*", html in "[<>a-zа-я=\"# \\-\n]*") {
+        fn nothing_makes_it_panic(text in "(\\PC{0,40}|wrote:|@1|\n|> |##-|-- |From:){0,20}") {
             let own = unquoted(&text);
             prop_assert!(own.len() <= text.len());
-            let _ = unquoted_html(&html);
         }
     }
 }

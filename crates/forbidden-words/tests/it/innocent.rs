@@ -115,6 +115,9 @@ fn sentences_are_no_links_and_no_addresses() {
         &kind(Kind::Link),
         &[
             "Thanks.Is it new?",
+            "ok.so what, it.is it, done.me too, yes.no",
+            "Спасибо.по почте, Да.со скидкой, Пришло.то что надо",
+            "Беру.ее цвет, 2 кг.по 300",
             "Yes.It is",
             "ok.Me too",
             "Hello.World",

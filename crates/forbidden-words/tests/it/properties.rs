@@ -129,7 +129,9 @@ proptest! {
 
     #[test]
     fn every_disguise_of_a_word_is_found((word, disguise) in disguised(), before in "|so |on: |\\(", after in "|\\.| now|\\)") {
-        // What nobody would take for the word: mostly digits that end it or begin it, without a letter between them.
+        // `8457ard` is rather a number with something behind it.
+        let letters = disguise.chars().filter(|c| c.is_alphabetic()).count();
+        prop_assume!(letters > 0 && letters >= disguise.chars().filter(char::is_ascii_digit).count());
         let list = &*JUST_WORDS;
         let text = format!("{before}{disguise}{after}");
         let scan = list.scan(&text);

@@ -1,6 +1,6 @@
-//! From what the shop's pages made of a message back to what a person wrote: HTML to plain text.
+//! From HTML back to what a person wrote: the messages of a shop that moves in, and answers by mail.
 //!
-//! The shop keeps the line ends of its text boxes as they are and shows them with `nl2br`, so a line end in the source is
+//! A shop keeps the line ends of its text boxes as they are and shows them with `nl2br`, so a line end in its source is
 //! one here, other than in HTML at large; a `<br>` right before one is the same line end written twice.
 
 /// Elements that stand on lines of their own.
@@ -35,10 +35,29 @@ const ROWS: [&str; 5] = ["table", "tbody", "thead", "tr", "pre"];
 /// Elements whose content is no text of anybody's.
 const HIDDEN: [&str; 4] = ["script", "style", "head", "template"];
 
-/// What a browser would show of a piece of HTML, as text: entities resolved, `<br>` and paragraphs as line ends, links with
+/// Elements in which mail programs put what they quote, the line above it, and signatures, by their class.
+const QUOTING: [&str; 4] = ["gmail_attr", "moz-cite-prefix", "yahoo_quoted", "gmail_signature"];
+
+/// Where what Outlook quotes begins, which goes on to the end: an `id`, or a part of a `style`.
+const QUOTED_BELOW: [&str; 4] =
+    ["appendonsend", "divrplyfwdmsg", "border-top:solid #e1e1e1", "border-top:solid #b5c4df"];
+
+/// How long `<!...>` and `<?...>` may be, in bytes.
+const MAX_DECLARATION: usize = 1000;
+
+/// What a browser would show of a shop's piece of HTML, as text: entities resolved, `<br>` and paragraphs as line ends, links with
 /// their address, without what cannot be seen. Text without `<` and `&` stays as it is, but for white space around it.
+#[cfg(any(test, feature = "mysql"))]
 pub(crate) fn to_text(html: &str) -> String {
-    let mut page = Page::default();
+    read(Page::default(), html)
+}
+
+/// The same of a mail, where white space is only white space; a line `>` stands for each quotation.
+pub(crate) fn mail_to_text(html: &str) -> String {
+    read(Page { is_mail: true, ..Page::default() }, html)
+}
+
+fn read(mut page: Page, html: &str) -> String {
     let mut rest = html;
     while let Some((text, markup)) = rest.find('<').map(|place| rest.split_at(place)) {
         page.text(text);
@@ -57,6 +76,7 @@ pub(crate) fn to_text(html: &str) -> String {
 }
 
 /// A text for one line: a name, a title.
+#[cfg(any(test, feature = "mysql"))]
 pub(crate) fn to_line(html: &str, max_chars: usize) -> String {
     let text = to_text(html);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -87,10 +107,13 @@ impl<'h> Markup<'h> {
     /// What begins here, with `<`, and what follows it; `None` when it is no markup.
     fn read(html: &'h str) -> Option<(Self, &'h str)> {
         if let Some(comment) = html.strip_prefix("<!--") {
-            return comment.split_once("-->").map(|(_, after)| (Self::Comment, after));
+            // One without an end hides the rest, as in a browser.
+            return Some((Self::Comment, comment.split_once("-->").map_or("", |(_, after)| after)));
         }
         if html.starts_with("<!") || html.starts_with("<?") {
-            return html.split_once('>').map(|(_, after)| (Self::Comment, after));
+            // Not far: where there is none, each of many such would look through all that follows.
+            let end = html.bytes().take(MAX_DECLARATION).position(|byte| byte == b'>')?;
+            return html.split_at_checked(end + 1).map(|(_, after)| (Self::Comment, after));
         }
         let inside = html.strip_prefix('<')?;
         let (is_end, inside) = match inside.strip_prefix('/') {
@@ -128,18 +151,40 @@ fn end_of_tag(inside: &str) -> Option<usize> {
 #[derive(Default)]
 struct Page {
     out: String,
+    is_mail: bool,
     /// The address of the open link, and where its text begins.
     link: Option<(String, usize)>,
 }
 
 impl Page {
     fn text(&mut self, text: &str) {
-        self.out.push_str(&html_escape::decode_html_entities(text));
+        if !self.is_mail {
+            self.out.push_str(&html_escape::decode_html_entities(text));
+            return;
+        }
+        let is_space = |c: char| c.is_ascii_whitespace();
+        for (place, word) in text.split(is_space).enumerate() {
+            if place > 0 && !self.out.is_empty() && !self.out.ends_with(['\n', ' ']) {
+                self.out.push(' ');
+            }
+            self.out.push_str(&html_escape::decode_html_entities(word));
+        }
+    }
+
+    fn new_line(&mut self) {
+        if !self.out.is_empty() && !self.out.ends_with('\n') {
+            self.out.push('\n');
+        }
     }
 
     /// Takes a tag, and returns what is to be read next.
     fn tag<'h>(&mut self, tag: &Tag<'_>, after: &'h str) -> &'h str {
         let name = tag.name.as_str();
+        if self.is_mail && !tag.is_end {
+            if let Some(after) = self.quotation(tag, after) {
+                return after;
+            }
+        }
         match name {
             "br" | "hr" => {
                 self.out.push('\n');
@@ -164,9 +209,7 @@ impl Page {
             }
             _ if HIDDEN.contains(&name) && !tag.is_end => after_end(after, name),
             _ if BLOCKS.contains(&name) || ROWS.contains(&name) => {
-                if !self.out.is_empty() && !self.out.ends_with('\n') {
-                    self.out.push('\n');
-                }
+                self.new_line();
                 if name == "li" && !tag.is_end {
                     self.out.push_str("- ");
                 }
@@ -174,6 +217,26 @@ impl Page {
             }
             _ => after,
         }
+    }
+
+    /// What follows an element that holds what somebody else wrote.
+    fn quotation<'h>(&mut self, tag: &Tag<'_>, after: &'h str) -> Option<&'h str> {
+        let has = |name: &str, wanted: &[&str]| {
+            let value = attribute(tag.attributes, name).unwrap_or_default().to_ascii_lowercase();
+            wanted.iter().any(|it| value.contains(it))
+        };
+        if has("id", &QUOTED_BELOW) || has("style", &QUOTED_BELOW) {
+            return Some("");
+        }
+        let is_quoted = tag.name == "blockquote";
+        if !is_quoted && !has("class", &QUOTING) {
+            return None;
+        }
+        self.new_line();
+        if is_quoted {
+            self.out.push_str(">\n");
+        }
+        Some(after_element(after, &tag.name))
     }
 
     /// Says where a link leads, where its text does not.
@@ -202,6 +265,28 @@ impl Page {
 fn without_line_end(text: &str) -> &str {
     let text = text.strip_prefix('\r').unwrap_or(text);
     text.strip_prefix('\n').unwrap_or(text)
+}
+
+/// What follows an element that may hold others of its name; nothing, when it has no end.
+fn after_element<'h>(html: &'h str, name: &str) -> &'h str {
+    let mut depth = 1_usize;
+    let mut rest = html;
+    while let Some((_, markup)) = rest.find('<').map(|place| rest.split_at(place)) {
+        rest = match Markup::read(markup) {
+            Some((Markup::Comment, after)) => after,
+            Some((Markup::Tag(tag), after)) => {
+                if tag.name == name {
+                    depth = if tag.is_end { depth - 1 } else { depth + 1 };
+                }
+                if depth == 0 {
+                    return after;
+                }
+                after
+            }
+            None => markup.strip_prefix('<').unwrap_or_default(),
+        };
+    }
+    ""
 }
 
 /// What follows the end tag of an element; nothing, when there is none.
@@ -282,6 +367,8 @@ mod tests {
             ("<script>alert(1)</SCRIPT>after<style>p {}</style>", "after"),
             ("<script>no end", ""),
             ("a<!-- <b>hidden</b> -->b<!doctype html>c", "abc"),
+            ("a<!-- no end", "a"),
+            ("a <!b", "a <!b"),
             ("a <unfinished", "a <unfinished"),
             ("<img src=x alt=\"a mug\"> nice", "a mug nice"),
             ("&nbsp; padded &nbsp;", "padded"),
@@ -291,6 +378,20 @@ mod tests {
             ("<p>&nbsp;</p>", ""),
         ] {
             assert_eq!(to_text(html), text, "{html:?}");
+        }
+    }
+
+    #[test]
+    fn a_mail_is_what_its_program_would_show_without_what_it_quotes() {
+        for (html, text) in [
+            ("<div>one</div>\n<div>two\n words</div>", "one\ntwo words"),
+            ("<ul><li>a</li>\n<li>b</li></ul>", "- a\n- b"),
+            ("a<blockquote>q<blockquote>older</blockquote>q</blockquote>b", "a\n>\nb"),
+            ("a<blockquote>no end", "a\n>"),
+            ("<div class=\"x gmail_attr\"><div>On</div> wrote:</div>own", "own"),
+            ("own<hr><div id=\"divRplyFwdMsg\">From: Anna</div>not own", "own"),
+        ] {
+            assert_eq!(mail_to_text(html), text, "{html:?}");
         }
     }
 
@@ -320,6 +421,7 @@ mod tests {
             prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
             // Links may say their address twice; nothing else adds anything.
             prop_assert!(text.len() <= 2 * html.len() + 16);
+            prop_assert!(mail_to_text(&html).len() <= 2 * html.len() + 16);
         }
     }
 }

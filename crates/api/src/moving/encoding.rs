@@ -1,9 +1,10 @@
 //! Texts that were stored under the wrong name of their encoding. An old shop writes UTF-8 over a connection that it calls
-//! latin1, so each byte becomes a character of its own: `Ð¡` for `С`. The pages of the shop undo it by the same mistake.
+//! latin1, so each byte becomes a character of its own: `Ð¡` for `С`. The pages of the shop undo it by the same mistake. A
+//! still older one does so with windows-1251: `Ïðèâåò` for `Привет`.
 
 use std::borrow::Cow;
 
-use encoding_rs::WINDOWS_1252;
+use encoding_rs::{WINDOWS_1251, WINDOWS_1252};
 
 /// The text as it was meant: where all of it is bytes of Windows-1252 (which MySQL calls latin1) that are UTF-8 when put
 /// together, it is that; tells whether it was. What somebody wrote on purpose practically never is.
@@ -15,10 +16,28 @@ pub(crate) fn repair(text: &str) -> (Cow<'_, str>, bool) {
     if unmappable {
         return (Cow::Borrowed(text), false);
     }
-    match String::from_utf8(bytes.into_owned()) {
-        Ok(meant) => (Cow::Owned(meant), true),
-        Err(_) => (Cow::Borrowed(text), false),
+    if let Ok(meant) = str::from_utf8(&bytes) {
+        return (Cow::Owned(meant.to_owned()), true);
     }
+    if is_cyrillic_as_latin1(text) {
+        let (meant, _) = WINDOWS_1251.decode_without_bom_handling(&bytes);
+        return (Cow::Owned(meant.into_owned()), true);
+    }
+    (Cow::Borrowed(text), false)
+}
+
+/// Whether words consist of letters with accents alone, one of them longer than any in a Western language.
+fn is_cyrillic_as_latin1(text: &str) -> bool {
+    let is_accented = |c: char| matches!(c, '\u{c0}'..='\u{ff}' | '\u{a8}' | '\u{b8}');
+    let words = text.split(|c: char| !c.is_alphabetic() && !is_accented(c));
+    let mut longest = 0;
+    for word in words.filter(|word| word.contains(is_accented)) {
+        if !word.chars().all(is_accented) {
+            return false;
+        }
+        longest = longest.max(word.chars().count());
+    }
+    longest >= 4
 }
 
 #[cfg(test)]
@@ -29,12 +48,24 @@ mod tests {
 
     #[test]
     fn only_what_was_stored_twice_is_repaired() {
-        for (stored, meant) in [("Ð¡ÐºÐ¾Ð»ÑŒÐºÐ¾?", "Сколько?"), ("GrÃ¼ÃŸe", "Grüße")]
-        {
+        for (stored, meant) in [
+            ("Ð¡ÐºÐ¾Ð»ÑŒÐºÐ¾?", "Сколько?"),
+            ("GrÃ¼ÃŸe", "Grüße"),
+            ("Ïðèâåò, ¸æ! iPhone 5", "Привет, ёж! iPhone 5"),
+        ] {
             assert_eq!(repair(stored), (meant.into(), true));
         }
-        for text in ["plain", "Сколько?", "Grüße", "naïve café", "10 € — “ok”", "日本", ""]
-        {
+        for text in [
+            "plain",
+            "Сколько?",
+            "Grüße",
+            "naïve café",
+            "à été là",
+            "ÄÖÜ",
+            "10 € — “ok”",
+            "日本",
+            "",
+        ] {
             assert_eq!(repair(text), (text.into(), false));
         }
     }

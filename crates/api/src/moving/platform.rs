@@ -14,8 +14,8 @@ use super::rule::{Batch, Line, MoveError, Outcome, Part, Talk, bring_in};
 use crate::chat::screening::WordList;
 use crate::html::{to_line, to_text};
 use crate::store::{
-    Platform, PlatformMessage, PlatformThread, PlatformUser, Role, Side, Store, StoreError,
-    SubjectType, Timestamp, UserFields, VendorFields, VendorStatus, WordAction,
+    IMPORTED, Platform, PlatformMessage, PlatformThread, PlatformUser, Role, Side, Store,
+    StoreError, SubjectType, Timestamp, UserFields, VendorFields, VendorStatus, WordAction,
 };
 
 /// Conversations that are read at a time.
@@ -72,8 +72,11 @@ pub(crate) async fn import(
         people: People::default(),
         gathered: Vec::new(),
         last_thread: 0,
+        repeated: HashMap::new(),
         options,
     };
+    let repeated = import.platform.repeated_messages()?;
+    import.repeated = repeated.into_iter().map(|number| (number, false)).collect();
     let size = import.platform.size()?;
     import.last_thread = size.last_thread;
     import.has_storefronts = import.platform.count_storefronts()? > 1;
@@ -83,7 +86,13 @@ pub(crate) async fn import(
         let Some(end) = threads.last() else { break };
         last = end.thread_id;
         let titles = import.titles(&threads)?;
-        for thread in &threads {
+        for (place, thread) in threads.iter().enumerate() {
+            let before = place.checked_sub(1).and_then(|before| threads.get(before));
+            if before.is_some_and(|before| before.thread_id == thread.thread_id) {
+                import.report.read.threads += 1;
+                import.report.skip_thread(Reason::Repeated, thread.thread_id, 0);
+                continue;
+            }
             import.thread(thread, titles.get(&thread.object_id).map(String::as_str)).await?;
             progress(Progress {
                 threads: import.report.read.threads,
@@ -145,6 +154,8 @@ struct Import<'s> {
     people: People,
     gathered: Vec<Part>,
     last_thread: i64,
+    /// Numbers that stand at several messages, and whether the first one has been met.
+    repeated: HashMap<i64, bool>,
 }
 
 impl Import<'_> {
@@ -179,7 +190,7 @@ impl Import<'_> {
             let is_last = found.len() <= self.options.batch;
             found.truncate(self.options.batch);
             if let Some(last) = found.last() {
-                after = (last.timestamp, last.message_id);
+                after = (last.timestamp.max(0), last.message_id);
             }
             let lines: Vec<Line> =
                 found.into_iter().filter_map(|message| self.line(&talk, message)).collect();
@@ -230,6 +241,14 @@ impl Import<'_> {
         let (meant, was_repaired) = repair(&message);
         let mut written = to_text(&meant);
         let side = if is_visible(&written) { side } else { side.and(Err(Reason::Empty)) };
+        let side = match self.repeated.get_mut(&number) {
+            Some(met) if *met => Err(Reason::Repeated),
+            Some(met) => {
+                *met = side.is_ok();
+                side
+            }
+            None => side,
+        };
         let side = match side {
             Ok(side) => side,
             Err(reason) => {
@@ -250,7 +269,7 @@ impl Import<'_> {
         let at = moment(timestamp).unwrap_or(talk.created_at);
         let mut line = Line {
             number,
-            own_id: format!("vendor_communication_messages:{number}"),
+            own_id: format!("{IMPORTED}{number}"),
             author: user_id.to_string(),
             side,
             text: String::new(),

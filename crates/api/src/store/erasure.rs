@@ -12,6 +12,9 @@ use super::{
     Writer,
 };
 
+/// How the `client_id` of a message begins that came in from the shop's own tables; its number there follows.
+pub(crate) const IMPORTED: &str = "vendor_communication_messages:";
+
 impl Reader<'_> {
     /// The messages of one author, in no order.
     pub(crate) fn messages_by(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
@@ -107,10 +110,14 @@ impl Writer<'_> {
             // A hash of what was sent is as good as the text, where few texts come into question.
             diesel::update(messages::table.filter(messages::id.eq_any(ids)))
                 .set((
-                    messages::client_id.eq(None::<String>),
                     messages::request_hash.eq(None::<String>),
                     messages::attachment_count.eq(0_i16),
                 ))
+                .execute(self.database)?;
+            // By its number in the shop's tables the next run of the import knows that it has been here.
+            let own = messages::client_id.not_like(format!("{IMPORTED}%"));
+            diesel::update(messages::table.filter(messages::id.eq_any(ids)).filter(own))
+                .set(messages::client_id.eq(None::<String>))
                 .execute(self.database)?;
             let taken_back = messages::id.eq_any(ids).and(messages::deleted_at.is_not_null());
             diesel::update(messages::table.filter(taken_back))

@@ -57,6 +57,8 @@ pub use audit_log::{AuditEntry, AuditFilter, NewAuditEntry};
 #[cfg(feature = "sqlite")]
 pub use backup::BackupReport;
 pub use connection::DatabaseUrl;
+#[cfg(feature = "mysql")]
+pub(crate) use erasure::IMPORTED;
 pub use error::StoreError;
 pub use events::{Cause, NewEvent, StoredEvent};
 pub use executor::{Commit, JobError, Store};

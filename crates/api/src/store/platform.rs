@@ -319,12 +319,27 @@ impl Platform {
             &["message_id", "user_id", "timestamp"],
             &["user_type", "message"],
         );
+        // As it is read: a message without a time, or with one before 1970, is one as well.
+        let at = "GREATEST(CAST(COALESCE(t.timestamp, 0) AS SIGNED), 0)";
         self.load(format!(
             "SELECT {columns} FROM `{}{MESSAGES}` t WHERE t.thread_id = {thread} \
-             AND (t.timestamp > {time} OR (t.timestamp = {time} AND t.message_id > {number})) \
-             ORDER BY t.timestamp, t.message_id LIMIT {limit}",
+             AND ({at} > {time} OR ({at} = {time} AND t.message_id > {number})) \
+             ORDER BY {at}, t.message_id LIMIT {limit}",
             self.prefix
         ))
+    }
+
+    /// The numbers that stand at several messages, as in a table that has lost its key.
+    ///
+    /// # Errors
+    /// When the shop's database does not answer.
+    pub fn repeated_messages(&mut self) -> Result<Vec<i64>, StoreError> {
+        let sql = format!(
+            "SELECT CAST(t.message_id AS SIGNED) AS number FROM `{}{MESSAGES}` t \
+             GROUP BY t.message_id HAVING COUNT(*) > 1",
+            self.prefix
+        );
+        Ok(self.load::<Number>(sql)?.into_iter().map(|it| it.number).collect())
     }
 
     /// How many messages a conversation has.

@@ -529,6 +529,8 @@ async fn b11_an_answer_by_mail_goes_into_the_thread(scene: &Scene) -> Result<()>
     mailing.inbound("", &from(BUYER)).await?.refused(403, "reply_sender_mismatch")?;
     let two = raw.replace("From: ", "From: evil@example.com, ");
     mailing.inbound("", &two).await?.refused(403, "reply_sender_mismatch")?;
+    let twice = format!("From: evil@example.com\r\n{raw}");
+    mailing.inbound("", &twice).await?.refused(403, "reply_sender_mismatch")?;
     let address = header(&mail, "reply-to");
     let address = address.split(['<', '>']).find(|it| it.contains('@')).context("no address")?;
     let (local, host) = address.split_once('@').context("no address")?;

@@ -177,8 +177,9 @@ async fn b5_the_document_is_openapi_31_and_has_every_call(scene: &Scene) -> Resu
         document,
         "the command prints another one"
     );
+    let page = stack.anonymous()?.get("/docs").await?;
+    assert_eq!(page.status, 307, "it leads to /docs/");
     let page = stack.anonymous()?.get("/docs/").await?;
-    let page = if page.status == 200 { page } else { stack.anonymous()?.get("/docs").await? };
     ensure!(page.status == 200 && page.text.contains("<html"), "{}", page.status);
     Ok(())
 }

@@ -304,6 +304,8 @@ async fn b6_what_is_old_goes_as_the_dry_run_said(scene: &Scene) -> Result<()> {
     let wrong = api.get("/v1/retention?retention_thread_days=-1").await?;
     wrong.refused(422, "invalid_request")?;
     let times = json!({"retention_thread_days": 30, "retention_audit_days": 365});
+    let moderator = cast.boss.patch("/v1/settings", times.clone()).await?;
+    moderator.refused(403, "root_required")?;
     api.patch("/v1/settings", times).await?.expect(200)?;
     let said = retention(&api, "").await?;
     assert_eq!((said["threads"], said["audit_log"], said["events"].1), ((30, 1), (365, 1), 2));

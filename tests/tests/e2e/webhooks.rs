@@ -289,6 +289,7 @@ async fn b4_what_makes_no_sense_is_refused(scene: &Scene) -> Result<()> {
     let bad = [
         json!({"url": "https://shop.example/", "events": []}),
         json!({"url": "https://shop.example/", "events": ["session.revoked"]}),
+        json!({"url": "https://shop.example/", "events": ["message.flagged", "message.flagged"]}),
         json!({"url": "ftp://shop.example/", "events": ["message.created"]}),
         json!({"url": "https://me:pw@shop.example/", "events": ["message.created"]}),
         json!({"url": "https://shop.example/", "events": ["message.created"], "colour": 1}),

@@ -125,7 +125,7 @@ refusals! {
     RevokedToken, Unauthenticated, "token_revoked", "This token was revoked; fetch another one from the shop.";
     UntrustedAddress, Forbidden, "untrusted_address", "API keys are accepted from the addresses in api.trusted_ips only, and this one is not among them.";
     BackendOnly, Forbidden, "backend_only", "Only the shop's backend may make this call, with an API key.";
-    RootRequired, Forbidden, "root_required", "Only a root administrator may make this call.";
+    RootRequired, Forbidden, "root_required", "Only the shop and root administrators may do that.";
     ManageMessagesRequired, Forbidden, "manage_messages_required", "This administrator lacks the right to manage messages; a root administrator can grant it.";
     MessagingDisabled, Forbidden, "messaging_disabled", "This vendor cannot be written to: its messaging is switched off or not part of its plan.";
     SubjectSignatureRequired, Forbidden, "subject_signature_required", "A browser can start this thread only with the shop's subject_signature.";

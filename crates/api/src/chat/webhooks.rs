@@ -16,12 +16,13 @@ use crate::store::{
 };
 
 /// The events that a webhook may subscribe to.
-pub(crate) const EVENTS: [&str; 7] = [
+pub(crate) const EVENTS: [&str; 8] = [
     name::THREAD_CREATED,
     name::THREAD_UPDATED,
     name::MESSAGE_CREATED,
     name::MESSAGE_UPDATED,
     name::MESSAGE_DELETED,
+    name::MESSAGE_FLAGGED,
     name::THREAD_READ,
     name::UNREAD_CHANGED,
 ];
@@ -277,6 +278,11 @@ fn check_events(problems: &mut Problems, events: &[String]) {
         problems.add("/events", "must name at least one event");
     }
     for (number, event) in events.iter().enumerate() {
+        if events.iter().take(number).any(|before| before == event) {
+            problems.add(&format!("/events/{number}"), "is named twice");
+            // Whatever follows: there are no more than there are events.
+            break;
+        }
         if !EVENTS.contains(&event.as_str()) {
             let known = EVENTS.join(", ");
             problems.add(&format!("/events/{number}"), format!("must be one of {known}"));

@@ -178,7 +178,11 @@ pub fn api(config: &mut ServiceConfig<'_>) {
 
 /// What stands beside the API: pages, and the push daemon's own calls.
 pub fn beside(config: &mut actix_web::web::ServiceConfig, state: &Arc<State>) {
-    config.service(internal::missed_events).service(internal::revocations).service(openapi::docs());
+    config
+        .service(internal::missed_events)
+        .service(internal::revocations)
+        .service(openapi::docs_without_slash)
+        .service(openapi::docs());
     if state.config.api.demo {
         config
             .service(demo::session)

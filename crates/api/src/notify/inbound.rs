@@ -20,6 +20,18 @@ use crate::store::{Id, Message, ParticipantKind, Reader, User, Writer};
 /// The longest mail that is taken, in bytes. What is attached is not looked at.
 pub const MAX_MAIL_BYTES: usize = 20 << 20;
 
+/// How the subjects of automatic answers begin, in lower case.
+const AUTOMATIC_SUBJECTS: [&str; 8] = [
+    "automatic reply:",
+    "auto reply:",
+    "autoreply:",
+    "out of office",
+    "automatische antwort:",
+    "réponse automatique",
+    "автоответ",
+    "автоматический ответ",
+];
+
 /// What the mail server says of a message besides its bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Envelope {
@@ -81,7 +93,9 @@ impl Inbound {
         if message.headers().is_empty() {
             return Err(Refusal::MailUnreadable.into());
         }
-        let from = message.from().and_then(|from| {
+        // RFC 5322, section 3.6: exactly one. With two of them, programs differ about which is true.
+        let is_single = message.header_values("From").count() == 1;
+        let from = message.from().filter(|_| is_single).and_then(|from| {
             let mut all = from.iter();
             let first = all.next()?.address.as_deref()?.to_owned();
             all.next().is_none().then_some(first)
@@ -175,9 +189,16 @@ fn automatic(
         "X-Auto-Reply",
         "X-AutoReply-From",
         "X-Mail-Autoreply",
+        "X-Autoresponder",
+        "X-MS-Exchange-Inbox-Rules-Loop",
         "X-Loop",
     ];
     if marks.iter().any(|name| has(name)) {
+        return Some("auto_reply");
+    }
+    // Programs that mark nothing at least say it.
+    let subject = message.subject().unwrap_or_default().trim().to_lowercase();
+    if AUTOMATIC_SUBJECTS.iter().any(|start| subject.starts_with(start)) {
         return Some("auto_reply");
     }
     let is_report = message.content_type().is_some_and(|kind| {

@@ -29,9 +29,17 @@ const WROTE: &[&str] = &[
     "написала:",
     "написал(а):",
     "писал(а):",
+    "schrieb:",
+    "a écrit :",
+    "a écrit:",
+    "escribió:",
+    "escreveu:",
+    "ha scritto:",
+    "napisał(a):",
 ];
 /// First and following words of a block of headers, in lower case.
-const FROM: &[&str] = &["from:", "от:", "от кого:", "*from:*", "*от:*"];
+const FROM: &[&str] =
+    &["from:", "от:", "от кого:", "von:", "de:", "de :", "da:", "*from:*", "*от:*", "*von:*"];
 const HEADERS: &[&str] = &[
     "sent:",
     "date:",
@@ -41,10 +49,36 @@ const HEADERS: &[&str] = &[
     "дата:",
     "кому:",
     "тема:",
+    "gesendet:",
+    "datum:",
+    "an:",
+    "betreff:",
+    "envoyé",
+    "objet",
+    "enviado",
+    "asunto:",
+    "inviato:",
+    "oggetto:",
     "*sent:*",
     "*date:*",
     "*отправлено:*",
+    "*gesendet:*",
 ];
+/// What programs of phones and the like put below a text, in lower case.
+const SENT_FROM: &[&str] = &[
+    "sent from my ",
+    "sent from mail for ",
+    "sent from outlook for ",
+    "sent from yahoo mail",
+    "sent with proton mail",
+    "sent from proton mail",
+    "get outlook for ",
+    "von meinem iphone gesendet",
+    "отправлено с ",
+    "отправлено из ",
+];
+/// A longer line is a sentence of its own.
+const MAX_SENT_FROM: usize = 80;
 /// How a line above a quotation begins, in lower case, if it is none that begins with a date; needed where it is folded.
 const ON: &[&str] = &[
     "on ",
@@ -82,6 +116,8 @@ const MAX_FOLDED: usize = 4;
 /// The part of a plain text that is not quoted, wherever it stands: above, below or between.
 #[must_use]
 pub fn unquoted(text: &str) -> String {
+    // A no-break space stands before the colon in French.
+    let text = text.replace('\u{a0}', " ");
     let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(['\r', ' '])).collect();
     let mut own = Vec::new();
     let mut at = 0;
@@ -100,7 +136,13 @@ pub fn unquoted(text: &str) -> String {
             at += 1;
         }
     }
+    while own.pop_if(|line| line.trim().is_empty() || is_sent_from(line)).is_some() {}
     own.join("\n").trim().to_owned()
+}
+
+fn is_sent_from(line: &str) -> bool {
+    let lower = line.trim().to_lowercase();
+    lower.len() <= MAX_SENT_FROM && SENT_FROM.iter().any(|start| lower.starts_with(start))
 }
 
 /// Whether all that follows is somebody else's, or a signature.
@@ -187,6 +229,10 @@ mod tests {
             "Yes, it is.\n\nОт: Анна\nОтправлено: понедельник\nКому: мне\n\nСиняя?",
             "Yes, it is.\n\n##- Write your answer above this line -##\nAnna wrote something",
             "Yes, it is.\n\n> ##- Write your answer above this line -##\n> more",
+            "Yes, it is.\n\nVon: Anna\nGesendet: Montag\nAn: mich\nBetreff: blau\n\nBlau?",
+            "Yes, it is.\n\nLe lun. 2 mars 2026 à 10:00, Anna <a@shop.example> a écrit\u{a0}:\n\n> Bleu ?",
+            "Yes, it is.\n\nSent from my iPhone\n\nOn Mon, 2 Mar 2026, Anna <a@shop.example> wrote:\n\n> Is it blue?",
+            "Yes, it is.\n\nОтправлено с iPhone\n",
             "Yes, it is.\n-- \nSent by somebody",
             "> Is it blue?\nYes, it is.\n> And green?\n",
         ];
@@ -202,6 +248,7 @@ mod tests {
             "From: here to there it takes an hour.",
             "Price -- as agreed -- is 10.",
             "I am from: Vienna\nand you?",
+            "Sent from my house to yours\nby post.",
         ] {
             assert_eq!(unquoted(text), text);
         }

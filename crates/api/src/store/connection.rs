@@ -163,11 +163,15 @@ impl DatabaseUrl {
             Self::Mysql(url) => {
                 let mut connection = diesel::MysqlConnection::establish(url)?;
                 connection.batch_execute("SET SESSION sql_mode = 'TRADITIONAL'")?;
-                if r#use == Use::Writing {
-                    // The counters' lock already orders the writers; gap locks would only add deadlocks.
-                    connection
-                        .batch_execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
-                }
+                // The counters' lock already orders the writers; gap locks would only add deadlocks. What is read belongs
+                // together, whatever the server's default is.
+                let isolation = match r#use {
+                    Use::Writing => "READ COMMITTED",
+                    Use::Reading => "REPEATABLE READ",
+                };
+                connection.batch_execute(&format!(
+                    "SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"
+                ))?;
                 Ok(Database::Mysql(connection))
             }
             #[cfg(not(all(feature = "sqlite", feature = "mysql")))]

@@ -156,13 +156,14 @@ impl Sender {
                 "a webhook's delivery was given up"
             );
         }
-        let id = webhook.id.clone();
+        let (id, asked) = (webhook.id.clone(), webhook.url.clone());
         let is_off = self
             .store
             .write(move |writer| {
                 writer.update_delivery(&delivery)?;
                 let Some(mut webhook) = writer.webhook(&id)? else { return Ok(false) };
-                if gone {
+                // Another address may have been given meanwhile, which said nothing of the kind.
+                if gone && webhook.url == asked {
                     webhook.status = WebhookStatus::Disabled;
                     webhook.disabled_reason = Some("it answered 410 Gone".into());
                     webhook.updated_at = now;

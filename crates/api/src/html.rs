@@ -180,10 +180,11 @@ impl Page {
     /// Takes a tag, and returns what is to be read next.
     fn tag<'h>(&mut self, tag: &Tag<'_>, after: &'h str) -> &'h str {
         let name = tag.name.as_str();
-        if self.is_mail && !tag.is_end {
-            if let Some(after) = self.quotation(tag, after) {
-                return after;
-            }
+        if self.is_mail
+            && !tag.is_end
+            && let Some(after) = self.quotation(tag, after)
+        {
+            return after;
         }
         match name {
             "br" | "hr" => {

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::addresses::{ReplyTag, is_own_message_id};
-use super::quoting;
 use super::settings::MailSettings;
 use super::smtp::OWN_HEADER;
+use super::{flowed, quoting};
 use crate::chat::messages::{self, MessageDraft};
 use crate::chat::screening::WordList;
 use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, rights};
@@ -20,16 +20,27 @@ use crate::store::{Id, Message, ParticipantKind, Reader, User, Writer};
 /// The longest mail that is taken, in bytes. What is attached is not looked at.
 pub const MAX_MAIL_BYTES: usize = 20 << 20;
 
-/// How the subjects of automatic answers begin, in lower case.
-const AUTOMATIC_SUBJECTS: [&str; 8] = [
+/// How the subjects of automatic answers begin, in lower case; one with a colon may also be all of it.
+const AUTOMATIC_SUBJECTS: [&str; 19] = [
     "automatic reply:",
+    "automatic response:",
     "auto reply:",
+    "auto-reply:",
     "autoreply:",
+    "auto response:",
+    "auto: re:",
     "out of office",
+    "out of the office",
     "automatische antwort:",
-    "réponse automatique",
-    "автоответ",
-    "автоматический ответ",
+    "abwesenheitsnotiz:",
+    "réponse automatique:",
+    "respuesta automática:",
+    "resposta automática:",
+    "risposta automatica:",
+    "odpowiedź automatyczna:",
+    "автоответ:",
+    "автоматический ответ:",
+    "автоматический ответ на ",
 ];
 
 /// What the mail server says of a message besides its bytes.
@@ -197,8 +208,7 @@ fn automatic(
         return Some("auto_reply");
     }
     // Programs that mark nothing at least say it.
-    let subject = message.subject().unwrap_or_default().trim().to_lowercase();
-    if AUTOMATIC_SUBJECTS.iter().any(|start| subject.starts_with(start)) {
+    if is_automatic(message.subject().unwrap_or_default()) {
         return Some("auto_reply");
     }
     let is_report = message.content_type().is_some_and(|kind| {
@@ -212,17 +222,41 @@ fn automatic(
     (is_report || robot).then_some("report")
 }
 
+/// Whether a subject says that no person answers.
+fn is_automatic(subject: &str) -> bool {
+    let words: Vec<&str> = subject.split_whitespace().collect();
+    // In French, a space stands before the colon.
+    let subject = words.join(" ").to_lowercase().replace(" :", ":");
+    let says = |start: &&str| {
+        subject.starts_with(*start) || start.strip_suffix(':') == Some(subject.as_str())
+    };
+    AUTOMATIC_SUBJECTS.iter().any(says) || subject.ends_with("(out of office)")
+}
+
 /// What the person wrote, from the plain text or else the HTML.
 fn own_text(message: &mail_parser::Message<'_>) -> String {
     let own = |parts: &[u32]| {
         let texts = parts.iter().filter_map(|part| message.part(*part)).filter_map(|part| {
             let text = part.text_contents()?;
-            Some(if part.is_text_html() { html::mail_to_text(text) } else { text.to_owned() })
+            Some(if part.is_text_html() { html::mail_to_text(text) } else { lines_of(part, text) })
         });
         quoting::unquoted(&texts.collect::<Vec<_>>().join("\n")).replace('\0', "")
     };
     let plain = own(&message.text_body);
     if plain.is_empty() { own(&message.html_body) } else { plain }
+}
+
+/// A plain text as it was typed, where its lines were folded and the mail says so.
+fn lines_of(part: &mail_parser::MessagePart<'_>, text: &str) -> String {
+    let says = |name: &str, value: &str| {
+        let said = part.content_type().and_then(|kind| kind.attribute(name));
+        said.is_some_and(|it| it.eq_ignore_ascii_case(value))
+    };
+    if says("format", "flowed") {
+        flowed::unfolded(text, says("delsp", "yes"))
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Refuses all but the shop's backend, whose mail server brings the answers.
@@ -334,5 +368,52 @@ fn require_room(
             }
             _ => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_tell_automatic_answers_from_those_of_people() {
+        for subject in [
+            "Automatic reply: New message [#12]",
+            "Abwesenheitsnotiz: New message",
+            "Respuesta automática: Nuevo",
+            "Risposta automatica: Nuovo",
+            "Réponse automatique : Nouveau",
+            "Réponse automatique\u{a0}: Nouveau",
+            "Auto: Re: New message",
+            "Re: New message (Out of Office)",
+            "Out of office until Monday",
+            "Автоответ: Новое",
+            "Автоответ",
+        ] {
+            assert!(is_automatic(subject), "{subject}");
+        }
+        for subject in [
+            "",
+            "Re: New message [#12]",
+            "Автоответчик Panasonic",
+            "Auto: which tyres?",
+            "Réponse automatiquement fausse",
+        ] {
+            assert!(!is_automatic(subject), "{subject}");
+        }
+    }
+
+    #[test]
+    fn folded_lines_are_one_paragraph_as_they_were_typed() {
+        let text = |parameters: &str| {
+            let raw = format!(
+                "From: a@b.example\r\nContent-Type: text/plain; charset=utf-8{parameters}\r\n\r\n\
+                 Yes, it \r\nis.\r\n >5 kg\r\n-- \r\nBob\r\n"
+            );
+            own_text(&MessageParser::default().parse(&raw).unwrap())
+        };
+        assert_eq!(text("; format=Flowed"), "Yes, it is.\n >5 kg");
+        assert_eq!(text("; format=flowed; DelSp=yes"), "Yes, itis.\n >5 kg");
+        assert_eq!(text(""), "Yes, it\nis.\n >5 kg");
     }
 }

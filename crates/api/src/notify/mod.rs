@@ -17,6 +17,7 @@ pub mod preferences;
 pub mod settings;
 pub mod templates;
 
+mod flowed;
 mod gather;
 mod quoting;
 mod smtp;

@@ -11,6 +11,7 @@ stories!(
     r4_r6_people_get_mails_of_new_threads_and_messages,
     r4_customers_get_the_operators_answers_and_operators_no_mail,
     r4_visitors_get_answers_by_mail_if_they_gave_an_address,
+    r4_mails_to_visitors_hold_nothing_that_the_visitor_said,
     b11_messages_are_gathered_and_skipped_when_read,
     b11_who_looks_at_the_thread_gets_no_mail,
     b11_each_person_chooses_and_one_click_unsubscribes,
@@ -253,6 +254,39 @@ async fn r4_visitors_get_answers_by_mail_if_they_gave_an_address(scene: &Scene) 
     shy.put(&preferences, json!({"mails": "none"})).await?.expect(200)?;
     shy.get(&preferences).await?.expect(200)?;
     Ok(())
+}
+
+/// Nobody has checked that the address is the visitor's.
+async fn r4_mails_to_visitors_hold_nothing_that_the_visitor_said(scene: &Scene) -> Result<()> {
+    const VICTIM: &str = "victim@example.com";
+    let mailing = Mailing::new(scene).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let said = json!({"name": "Your payment failed, confirm it below", "email": VICTIM,
+        "page_url": "https://evil.example/login"});
+    let visitor = cast.stack.anonymous()?.visitor(said).await?;
+    let question = json!({"subject": {"type": "support", "id": "support"},
+        "message": {"text": "Pay at evil.example"}});
+    let thread = id_of(&visitor.post("/v1/threads", question).await?.expect(201)?)?;
+    cast.helper.say(thread, "How can I help?").await?;
+    let is_clean = |mail: &Value, answer: &str| -> Result<()> {
+        let text = mail["text"].as_str().unwrap_or_default();
+        ensure!(text.contains(answer) && text.contains("Hello,"), "{mail}");
+        // What is sent as base64 stands in the parts alone.
+        let all = mail.to_string();
+        ensure!(!all.contains("evil.example") && !all.contains("payment"), "{mail}");
+        Ok(())
+    };
+    is_clean(&server.wait_for(VICTIM, 1).await?, "How can I help?")?;
+
+    // Nor in a digest, where the visitor has spoken last.
+    let preferences = format!("/v1/users/{}/mail-preferences", visitor.id);
+    visitor.put(&preferences, json!({"mails": "digest"})).await?.expect(200)?;
+    cast.helper.say(thread, "Are you there?").await?;
+    visitor.say(thread, "Pay at evil.example").await?;
+    visitor.post(&format!("/v1/threads/{thread}/unread"), json!({})).await?.expect(200)?;
+    mailing.settle("digest").await?;
+    mailing.hurry().await?;
+    is_clean(&server.wait_for(VICTIM, 2).await?, "Are you there?")
 }
 
 async fn b11_messages_are_gathered_and_skipped_when_read(scene: &Scene) -> Result<()> {

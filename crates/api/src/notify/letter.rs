@@ -102,7 +102,7 @@ struct DigestThread {
 /// A mail that is ready to be sent.
 #[derive(Debug, Clone)]
 pub struct Ready {
-    /// The person's name.
+    /// The person's name; empty of a visitor.
     pub name: String,
     /// The person's address.
     pub address: String,
@@ -172,7 +172,7 @@ pub(crate) fn prepare(
         }
     };
     Ok(Prepared::Send(Box::new(Ready {
-        name: user.name.clone(),
+        name: own_name(&user),
         address,
         parts,
         reply_tag,
@@ -234,7 +234,7 @@ fn about_thread(
     let reply_tag = settings.reply_tag(mail, now);
     let letter = ThreadLetter {
         shop: Named { name: settings.shop_name(shop) },
-        recipient: Named { name: user.name.clone() },
+        recipient: Named { name: own_name(user) },
         thread: ThreadData {
             id: thread.id,
             subject: thread
@@ -242,7 +242,7 @@ fn about_thread(
                 .clone()
                 .or_else(|| vendor.clone().filter(|_| audience == Audience::Customer))
                 .unwrap_or_else(|| name_of(first)),
-            subject_url: thread.subject_url.clone(),
+            subject_url: subject_url(settings, user, &thread),
             url: url(settings, user, &thread),
         },
         author: Author {
@@ -319,9 +319,8 @@ fn about_everything(
     for (id, unread_count) in unread.iter().take(MAX_SHOWN) {
         let Some(Seen { thread, .. }) = seen(reader, user, *id)? else { continue };
         let last = reader.messages_before(thread.id, Id::MAX, MAX_READ)?;
-        let Some(last) = last.iter().find(|message| is_text(message)) else {
-            continue;
-        };
+        let is_news = |message: &&Message| is_text(message) && message.author_id != user.id;
+        let Some(last) = last.iter().find(is_news) else { continue };
         let author = reader.user(&last.author_id)?;
         let author = author.map(|it| name_for(user, shop, &it)).unwrap_or_default();
         let mut text: String = last.text.chars().take(SNIPPET_CHARS).collect();
@@ -342,7 +341,7 @@ fn about_everything(
     }
     let letter = DigestLetter {
         shop: Named { name: settings.shop_name(shop) },
-        recipient: Named { name: user.name.clone() },
+        recipient: Named { name: own_name(user) },
         unread_count: unread.iter().map(|(_, count)| count).sum(),
         threads,
         unsubscribe_url: settings.unsubscribe_url(&user.id),
@@ -360,9 +359,21 @@ fn about_everything(
 /// Where a person reads a thread: on a page that takes an account, or else where the thread was begun.
 fn url(settings: &MailSettings, user: &User, thread: &Thread) -> Option<String> {
     match user.role {
-        Role::Visitor => thread.subject_url.clone(),
+        Role::Visitor => subject_url(settings, user, thread),
         _ => settings.thread_url(audience(user), thread.id),
     }
+}
+
+/// Where what the thread is about is shown. What a visitor calls the page may be any, and the mail goes to an address that nobody
+/// has checked: only the shop's own pages are named.
+fn subject_url(settings: &MailSettings, user: &User, thread: &Thread) -> Option<String> {
+    let url = thread.subject_url.clone();
+    url.filter(|url| user.role != Role::Visitor || settings.is_own_page(url))
+}
+
+/// How a mail addresses its recipient: visitors without a name, since they may give any for anybody's address.
+fn own_name(user: &User) -> String {
+    if user.role == Role::Visitor { String::new() } else { user.name.clone() }
 }
 
 /// Whom a template for this person speaks to.
@@ -375,7 +386,8 @@ pub(crate) fn audience(user: &User) -> Audience {
 pub fn sample(kind: MailKind, is_full: bool) -> Letter {
     let full = |text: &str| is_full.then(|| text.to_owned());
     let shop = Named { name: "Kiln Shop".into() };
-    let recipient = Named { name: "Anna".into() };
+    // Visitors have none.
+    let recipient = Named { name: full("Anna").unwrap_or_default() };
     let unsubscribe_url = full("https://shop.example/chat/v1/mail/unsubscribe/sample");
     let text = "Is it dishwasher-safe?\nAnd <b>how</b> large is it & how heavy?".to_owned();
     if kind == MailKind::Digest {

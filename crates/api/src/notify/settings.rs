@@ -33,6 +33,8 @@ pub struct MailSettings {
     public_url: Option<String>,
     customer_url: Option<String>,
     vendor_url: Option<String>,
+    /// Where the shop's own pages are.
+    origins: Vec<url::Origin>,
 }
 
 /// Why the settings of the mails cannot be meant.
@@ -94,7 +96,10 @@ impl MailSettings {
             text if is_url(text) => Ok(Some(text.trim_end_matches('/').to_owned())),
             text => Err(wrong(setting, text, "is no http or https URL")),
         };
+        let pages = [&mail.public_url, &mail.customer_url];
+        let pages = pages.into_iter().chain(&config.api.allowed_origins);
         Ok(Some(Self {
+            origins: pages.filter_map(|it| Some(url::Url::parse(it).ok()?.origin())).collect(),
             reply_address,
             reply_days: mail.reply_days.clamp(1, 3650),
             messages_per_minute: config.limits.messages_per_minute_per_thread,
@@ -150,6 +155,12 @@ impl MailSettings {
         Some(page.as_ref()?.replace(THREAD, &thread.to_string()))
     }
 
+    /// Whether a page is one of the shop's own: of its addresses here, or among `api.allowed_origins`.
+    #[must_use]
+    pub fn is_own_page(&self, page: &str) -> bool {
+        url::Url::parse(page).is_ok_and(|url| self.origins.contains(&url.origin()))
+    }
+
     /// Where a person chooses which mails come.
     #[must_use]
     pub fn unsubscribe_url(&self, user: &str) -> Option<String> {
@@ -163,4 +174,43 @@ fn is_url(text: &str) -> bool {
     url::Url::parse(&text)
         .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_others_are_not_the_shops() {
+        let mut config = Config::default();
+        config.mail.smtp_host = "localhost".into();
+        config.mail.from = "chat@shop.example".into();
+        config.mail.public_url = "https://chat.shop.example/api".into();
+        config.mail.customer_url = "https://shop.example/messages/{thread_id}".into();
+        config.api.allowed_origins = vec!["https://other.example".into()];
+        let settings = MailSettings::read(&config).unwrap().unwrap();
+        for own in [
+            "https://shop.example/p/1042?a=b",
+            "https://shop.example:443",
+            "https://chat.shop.example/p",
+            "https://other.example/p",
+        ] {
+            assert!(settings.is_own_page(own), "{own}");
+        }
+        for other in [
+            "https://evil.example/login",
+            "https://shop.example.evil.example/",
+            "https://shop.example@evil.example/",
+            "https://shop.example:8443/",
+            "http://shop.example/",
+            "https://evil.example/https://shop.example/",
+            "data:text/html,x",
+            "nothing",
+        ] {
+            assert!(!settings.is_own_page(other), "{other}");
+        }
+        config.api.allowed_origins = vec!["*".into()];
+        let open = MailSettings::read(&config).unwrap().unwrap();
+        assert!(!open.is_own_page("https://other.example/p"), "what may be any is nobody's");
+    }
 }

@@ -130,7 +130,7 @@ pub fn message(settings: &MailSettings, mail: &Mail, ready: &Ready) -> Result<Me
     };
     let mut builder = Message::builder()
         .from(settings.from.clone())
-        .to(Mailbox::new(Some(plain(&ready.name)), address))
+        .to(Mailbox::new(Some(plain(&ready.name)).filter(|name| !name.is_empty()), address))
         .subject(plain(&ready.parts.subject))
         .date_now()
         .message_id(Some(message_id(mail, domain)))

@@ -4,11 +4,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -19,6 +21,8 @@ use crate::store::{Attachment, Id, Reader, Store, StoreError, User};
 
 /// Exports that are made at once; each keeps a reader of the database busy now and then.
 static UNDER_WAY: Semaphore = Semaphore::const_new(2);
+/// How long the storage for files may hold one up in all, that others get their turn.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// The right to make an export now.
 pub struct Turn(#[expect(dead_code, reason = "given back when dropped")] SemaphorePermit<'static>);
@@ -55,9 +59,10 @@ pub async fn pack(
     turn: Turn,
 ) -> Result<File, ExportError> {
     let handle = Handle::current();
+    let deadline = Instant::now() + LONGEST;
     let packed = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        Packer { store, files, user, handle }.pack()
+        Packer { store, files, user, handle, deadline }.pack()
     });
     packed.await.unwrap_or_else(|_| Err(ChatError::from(StoreError::Closed).into()))
 }
@@ -67,6 +72,7 @@ struct Packer {
     files: Arc<Files>,
     user: User,
     handle: Handle,
+    deadline: Instant,
 }
 
 type Archive = ZipWriter<BufWriter<File>>;
@@ -123,18 +129,23 @@ impl Packer {
         name: &str,
     ) -> Result<bool, ExportError> {
         let size = u64::try_from(attachment.size).unwrap_or(0);
-        let bytes = self.handle.block_on(self.files.get(&attachment.file, 0, size));
-        let mut bytes = match bytes {
+        let mut bytes = match self.in_time(self.files.get(&attachment.file, 0, size))? {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             bytes => bytes.map_err(ExportError::Files)?,
         };
         // Pictures and documents are packed already.
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         zip.start_file(name, options).map_err(failed)?;
-        while let Some(chunk) = self.handle.block_on(bytes.next()) {
+        while let Some(chunk) = self.in_time(bytes.next())? {
             zip.write_all(&chunk.map_err(ExportError::Files)?).map_err(failed)?;
         }
         Ok(true)
+    }
+
+    /// Waits for the storage, until the time of the export is over.
+    fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, ExportError> {
+        let done = self.handle.block_on(async { timeout_at(self.deadline, work).await });
+        done.map_err(|_| ExportError::Files(ErrorKind::TimedOut.into()))
     }
 
     fn thread(&self, zip: &mut Archive, id: Id) -> Result<(), ChatError> {

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 use image::ImageFormat;
 
-use super::FileError;
+use super::{FileError, pdf};
 use crate::chat::Refusal;
 
 /// What may be attached.
@@ -92,13 +92,11 @@ enum Mark {
     Markup,
     /// A part of a document of that kind.
     Part(Kind),
-    /// What a PDF runs when it is opened, where it is not packed (ISO 32000-1, sections 12.6.4.5 and 12.6.4.16).
-    Action,
     /// Macros.
     Macros,
 }
 
-const MARKS: [(&str, Mark); 12] = [
+const MARKS: [(&str, Mark); 10] = [
     ("<script", Mark::Active),
     ("<?php", Mark::Active),
     ("<html", Mark::Markup),
@@ -109,8 +107,6 @@ const MARKS: [(&str, Mark); 12] = [
     ("xl/workbook.xml", Mark::Part(Kind::Xlsx)),
     ("ppt/presentation.xml", Mark::Part(Kind::Pptx)),
     ("vbaproject.bin", Mark::Macros),
-    ("/javascript", Mark::Action),
-    ("/launch", Mark::Action),
 ];
 
 static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -140,7 +136,7 @@ pub(super) fn of(path: &Path) -> Result<Kind, FileError> {
     let is_pdf_too = || head.windows(5).any(|it| it == b"%PDF-");
     let kind = match signature(&head) {
         Some(Kind::Pdf) => {
-            if has(Mark::Active) || has(Mark::Action) || ends_as_archive(&mut file)? {
+            if has(Mark::Active) || pdf::runs(&mut file)? || ends_as_archive(&mut file)? {
                 return Err(Refusal::FileAmbiguous.into());
             }
             Kind::Pdf
@@ -338,6 +334,13 @@ mod tests {
         assert_eq!(kind_of(b"\xff\xd8\xff\xe0abc"), Ok(Kind::Jpeg));
         assert_eq!(kind_of(b"RIFF\x10\0\0\0WEBPVP8 "), Ok(Kind::Webp));
         assert_eq!(kind_of(b"%PDF-1.7\n%\xe2\xe3\n"), Ok(Kind::Pdf));
+        for innocent in [
+            &b"%PDF-1.7 << /S /URI /URI (https://shop.example/launch/mug) >>"[..],
+            b"%PDF-1.7 << /S /URI /URI (https://shop.example/docs/Web/JavaScript) >>",
+            b"%PDF-1.7 << /S /GoTo >> << /Title /Launch >> << /S (x) /JavaScript /S#zz >>",
+        ] {
+            assert_eq!(kind_of(innocent), Ok(Kind::Pdf), "{innocent:?}");
+        }
         assert_eq!(kind_of("Grüße, привет\n".as_bytes()), Ok(Kind::Text));
         assert_eq!(kind_of(b"PK\x03\x04 word/document.xml"), Ok(Kind::Docx));
         let mut odt = vec![0; 30];
@@ -368,6 +371,8 @@ mod tests {
             b"%PDF-1.4 PK\x05\x06",
             b"%PDF-1.4 << /OpenAction << /S /JavaScript /JS (app.alert(1)) >> >>",
             b"%PDF-1.4 << /S /Launch /Win << /F (cmd.exe) >> >>",
+            b"%PDF-1.4 << /S /J#61vaScript /JS (app.alert(1)) >>",
+            b"%PDF-1.4 <</#53\r\n/JavaScript",
             b"\xff\xd8\xff\xfe\0\x20<html><body onload=alert(1)>",
             b"PK\x03\x04 %PDF-1.4 word/document.xml",
             b"<!DOCTYPE html><p>Hello</p>",

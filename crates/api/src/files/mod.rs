@@ -6,6 +6,7 @@
 
 mod disk;
 mod kind;
+mod pdf;
 mod pictures;
 mod s3;
 pub mod sweep;

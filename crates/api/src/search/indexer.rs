@@ -97,6 +97,11 @@ pub(crate) fn forget(writer: &mut Writer<'_>, messages: &[Message]) -> Result<us
     let position = writer.search_position()?;
     let mut changed: HashMap<Id, String> =
         writer.search_changes_of(&ids)?.into_iter().map(|it| (it.message_id, it.indexed)).collect();
+    let mut threads: Vec<Id> = messages.iter().map(|message| message.thread_id).collect();
+    threads.sort_unstable();
+    threads.dedup();
+    let participants = writer.everybody_in(&threads)?;
+    let scopes = scopes(&writer.threads(&threads)?, &participants);
     let mut gone = Tokens::new();
     let mut count = 0;
     for message in messages {
@@ -109,8 +114,8 @@ pub(crate) fn forget(writer: &mut Writer<'_>, messages: &[Message]) -> Result<us
             None if message.id <= position => tokens(message),
             None => continue,
         };
-        for token in indexed {
-            gone.entry(token).or_default().push(message.id);
+        for token in indexed.iter().chain(scopes.get(&message.thread_id).into_iter().flatten()) {
+            gone.entry(token.clone()).or_default().push(message.id);
         }
     }
     writer.remove_from_search(&gone)?;

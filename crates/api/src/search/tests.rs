@@ -8,7 +8,7 @@ use super::indexer::{TOKENS, follow, gather};
 use super::query::Query;
 use crate::chat::changes::{self, MessageChange};
 use crate::chat::screening::WordList;
-use crate::chat::{search, threads};
+use crate::chat::{retention, search, threads};
 use crate::store::testing::{Fresh, databases};
 use crate::store::{Id, SearchTerm, SubjectType, ThreadFilter, ThreadStatus};
 use crate::testing::{about, about_product, acting, context, say, shop, start};
@@ -125,6 +125,28 @@ fn change(fresh: &mut Fresh, who: &str, message: Id, text: &str) {
     fresh
         .write(|writer| changes::edit(writer, &acting(who), &context(), &list, message, &change))
         .unwrap();
+}
+
+#[test]
+fn a_thread_that_is_forgotten_leaves_nothing_in_the_index() {
+    for mut fresh in databases() {
+        shop(&mut fresh, 1);
+        let thread = start(&mut fresh, &acting("c"), &about_product("p", "v")).unwrap();
+        for who in ["c", "a0", "staff"] {
+            say(&mut fresh, who, thread, "dishwasher");
+        }
+        index(&mut fresh);
+        let now = context().timestamp();
+        // Who was there when the messages came into the index.
+        fresh.write(|writer| writer.leave_as_staff("staff", None, now)).unwrap();
+        assert_eq!(rows(&mut fresh, ":user:staff"), 1);
+        let later = now + chrono::TimeDelta::days(1);
+        let forget = |writer: &mut crate::store::Writer<'_>| {
+            retention::forget_thread(writer, thread, later, later)
+        };
+        while !fresh.write(forget).unwrap() {}
+        assert_eq!(rows(&mut fresh, ""), 0, "{}", fresh.url);
+    }
 }
 
 /// So many words, each of which nothing else says.

@@ -76,6 +76,18 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// Who is or was in these threads, in no order.
+    pub(crate) fn everybody_in(&mut self, threads: &[Id]) -> Result<Vec<Participant>, StoreError> {
+        let mut found = Vec::new();
+        for threads in pieces(threads) {
+            let query = participants::table
+                .filter(participants::thread_id.eq_any(padded(threads)))
+                .select(Participant::as_select());
+            found.extend(prepared(query).load(self.database)?);
+        }
+        Ok(found)
+    }
+
     /// The threads that a user takes or took part in, in the order of their numbers.
     pub(crate) fn threads_joined(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
         let mut ids: Vec<Id> = participants::table

@@ -24,7 +24,6 @@ use utoipa_actix_web::AppExt;
 
 use crate::chat::attachments;
 use crate::chat::retention::MachineDays;
-use crate::erasure;
 use crate::files::{self, Files};
 use crate::http::{self, State};
 use crate::limits::Limits;
@@ -145,7 +144,6 @@ impl Api {
             MachineDays::of(&config),
             stop.clone(),
         )));
-        tasks.push(tokio::spawn(erasure::resume(store.clone(), stop.clone())));
         tasks.push(tokio::spawn(files::sweep::run(
             store.clone(),
             Arc::clone(&files),

@@ -106,15 +106,12 @@ impl Packer {
     /// The bytes of what the person uploaded, and a list of it.
     fn own_files(&self, zip: &mut Archive) -> Result<(), ExportError> {
         let mut list = Vec::new();
-        let mut after = 0;
-        loop {
-            let page = self.read(move |reader, user| export::files(reader, user, after))?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            for attachment in &page {
-                let name = export::file_name(attachment);
-                let is_there = self.own_file(zip, attachment, &name)?;
-                list.push(export::file(attachment, is_there.then_some(&name)));
+        for ids in self.read(export::files)?.chunks(export::FILES) {
+            let ids = ids.to_vec();
+            for attachment in self.read(move |reader, _| export::some_files(reader, &ids))? {
+                let name = export::file_name(&attachment);
+                let is_there = self.own_file(zip, &attachment, &name)?;
+                list.push(export::file(&attachment, is_there.then_some(&name)));
             }
         }
         begin(zip, "files.json")?;

@@ -3,7 +3,7 @@
 use crate::chat::messages::{self, History};
 use crate::chat::screening::WordList;
 use crate::chat::unread::{self, ReadUpTo};
-use crate::chat::{events, search, starting, threads, users, vendors};
+use crate::chat::{events, export, search, starting, threads, users, vendors};
 use crate::search::indexer::gather;
 use crate::store::testing::{Fresh, complaint, databases};
 use crate::store::{
@@ -11,7 +11,7 @@ use crate::store::{
     Thread, ThreadFilter, ThreadStatus,
 };
 use crate::testing::{
-    about_product, acting, context, draft, insert_key, person, plain_thread, vendor,
+    about_product, acting, context, draft, file_of, insert_key, person, plain_thread, vendor,
 };
 
 const VENDORS: usize = 10;
@@ -62,7 +62,11 @@ fn fill(fresh: &mut Fresh) {
                         &input,
                     )?;
                     for number in 0..MESSAGES {
-                        let draft = draft(&format!("{vendor}/{number}"));
+                        let mut draft = draft(&format!("{vendor}/{number}"));
+                        if number % 3 == 0 {
+                            let file = writer.insert_attachment(file_of(&id, "file"))?;
+                            draft.attachment_ids.push(file.id);
+                        }
                         let caller = acting(&id);
                         messages::post(
                             writer,
@@ -176,6 +180,7 @@ fn every_query_of_the_hot_calls_uses_an_index() {
         let mut plans = fresh.plans(hot_calls);
         assert!(plans.len() > 100, "only {} statements were seen", plans.len());
         plans.extend(fresh.plans(rare_writes));
+        plans.extend(fresh.plans(what_is_kept_of_people));
         let complaints: std::collections::BTreeSet<String> = plans
             .iter()
             .flat_map(|(sql, lines)| {
@@ -187,6 +192,40 @@ fn every_query_of_the_hot_calls_uses_an_index() {
         let text: Vec<String> = complaints.into_iter().collect();
         assert!(text.is_empty(), "{}\n{}", fresh.url, text.join("\n"));
     }
+}
+
+/// What concerns one person, of all that is stored, and the files that were given up.
+fn what_is_kept_of_people(fresh: &mut Fresh) {
+    for id in ["c1", "a1", "staff"] {
+        fresh
+            .read(|reader| {
+                let user = reader.user(id)?.unwrap();
+                export::read_states(reader, &user)?;
+                export::deeds(reader, &user, None)?;
+                let threads = export::threads(reader, &user)?;
+                reader.written_in(&threads, id)?;
+                let files = export::files(reader, &user)?;
+                export::some_files(reader, &files)?;
+                reader.count_unsent(id)?;
+                reader.being_erased()?;
+                let start = (chrono::DateTime::UNIX_EPOCH.naive_utc(), 0);
+                reader.removed_attachments(start, 100)?;
+                Ok::<_, crate::chat::ChatError>(())
+            })
+            .unwrap();
+    }
+    let now = context().timestamp();
+    fresh
+        .write(|writer| {
+            writer.remove_unsent(now - chrono::TimeDelta::days(1), now)?;
+            let thread = writer.threads_joined("c1")?[0];
+            let message = writer.messages_after(thread, 0, 1)?[0].id;
+            writer.erase_written(&[message, message + 1])?;
+            writer.detach_attachments(&[message, message + 1], now)?;
+            writer.remove_attachments_of(message + 3, now)?;
+            writer.remove_attachments_by("c1", now)
+        })
+        .unwrap();
 }
 
 /// What happens now and then on the writer, where posts wait for it.

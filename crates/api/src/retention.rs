@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chat::retention::{self, MachineDays, TrialDays};
 use crate::files::Files;
-use crate::pace;
 use crate::store::{Aged, Id, Store, StoreError, Timestamp, Writer};
+use crate::{erasure, pace};
 
 const EVERY: Duration = Duration::from_secs(600);
 /// Rows that one commit forgets.
@@ -25,16 +25,26 @@ pub async fn run(store: Store, files: Arc<Files>, machine: MachineDays, stop: Ca
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let forgotten = tokio::select! {
-            () = stop.cancelled() => return,
-            forgotten = forget(&store, machine) => forgotten,
+        let work = async {
+            if let Err(error) = resume(&store).await {
+                tracing::warn!(%error, "cannot go on with what was cut short; trying again later");
+            }
+            if let Err(error) = forget(&store, machine).await {
+                tracing::warn!(%error, "cannot forget what is old; trying again later");
+            }
         };
-        if let Err(error) = forgotten {
-            tracing::warn!(%error, "cannot forget what is old; trying again later");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = work => {}
         }
         // Of threads that are gone.
         files.sweep();
     }
+}
+
+/// Goes on with other long work that a stop, or the database, cut short.
+async fn resume(store: &Store) -> Result<(), StoreError> {
+    erasure::resume(store).await
 }
 
 async fn forget(store: &Store, machine: MachineDays) -> Result<(), StoreError> {

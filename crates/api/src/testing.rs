@@ -7,7 +7,9 @@ use crate::chat::users::{self, UserInput};
 use crate::chat::vendors::{self, VendorInput};
 use crate::chat::{ChatError, Context, Credentials, api_keys};
 use crate::store::testing::Fresh;
-use crate::store::{ApiKey, Id, Role, SubjectType, Thread, ThreadStatus, VendorStatus, Writer};
+use crate::store::{
+    ApiKey, Id, NewAttachment, Role, SubjectType, Thread, ThreadStatus, VendorStatus, Writer,
+};
 
 const KEY: &str = "key";
 
@@ -142,6 +144,22 @@ pub(crate) fn say(fresh: &mut Fresh, who: &str, thread: Id, text: &str) {
             )
         })
         .unwrap();
+}
+
+/// A file that somebody uploads.
+pub(crate) fn file_of(owner: &str, key: &str) -> NewAttachment {
+    NewAttachment {
+        owner_id: owner.into(),
+        name: "mug.jpg".into(),
+        size: 3,
+        mime_type: "image/jpeg".into(),
+        width: None,
+        height: None,
+        file: key.into(),
+        thumbnail: None,
+        secret: "secret".into(),
+        created_at: context().timestamp(),
+    }
 }
 
 /// A thread that nobody takes part in; the higher its number, the more recent.

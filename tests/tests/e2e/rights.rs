@@ -51,7 +51,7 @@ async fn found(cast: &Cast) -> Result<Vec<&'static str>> {
 }
 
 async fn b6_who_is_erased_leaves_messages_and_no_trace_of_a_name(scene: &Scene) -> Result<()> {
-    let cast = Cast::new(scene).await?;
+    let mut cast = Cast::new(scene).await?;
     keep_originals(&cast).await?;
     let shop = &cast.shop;
     let person = shop.new_person("z", zoraida()).await?;
@@ -128,7 +128,22 @@ async fn b6_who_is_erased_leaves_messages_and_no_trace_of_a_name(scene: &Scene) 
     let entries = log["entries"].as_array().context("no entries")?;
     assert_eq!(entries.len(), 1, "{log}");
     assert_eq!((&entries[0]["target"], &entries[0]["data"]), (&json!("user:z"), &json!(null)));
-    Ok(())
+
+    // As if the process had ended before all was gone through, and nobody had started it for days.
+    let database = &cast.stack.database;
+    let marked = "SELECT COUNT(*) FROM users WHERE erasing_since IS NOT NULL";
+    assert_eq!(database.number(marked).await?, 0);
+    let left = "UPDATE users SET erasing_since = '2026-01-01 00:00:00' WHERE id = 'z'; \
+                UPDATE messages SET request_hash = 'left' WHERE author_id = 'z'";
+    database.query(left).await?;
+    cast.stack.crash_api()?;
+    cast.stack.api_ready().await?;
+    until("nothing is left", async || {
+        let left = "SELECT (SELECT COUNT(*) FROM users WHERE erasing_since IS NOT NULL) \
+                    + (SELECT COUNT(*) FROM messages WHERE request_hash = 'left')";
+        Ok(cast.stack.database.number(left).await? == 0)
+    })
+    .await
 }
 
 async fn b6_only_the_shop_and_root_erase_and_never_twice(scene: &Scene) -> Result<()> {

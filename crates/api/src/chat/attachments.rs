@@ -158,12 +158,16 @@ pub(crate) fn may_upload(
 /// Notes an upload, before its bytes are kept: what is noted and was not kept is given up like what was never sent.
 ///
 /// # Errors
-/// The store's own.
+/// That the owner was erased while the bytes came.
 pub(crate) fn note(
     writer: &mut Writer<'_>,
     context: &Context,
     new: &NewAttachment,
 ) -> Result<(Attachment, AttachmentView), ChatError> {
+    let owner = writer.user(&new.owner_id)?.ok_or(Refusal::UserNotFound)?;
+    if owner.erased_at.is_some() {
+        return Err(Refusal::UserErased.into());
+    }
     let attachment = writer.insert_attachment(new.clone())?;
     let view = view(&attachment, context.now);
     Ok((attachment, view))
@@ -259,4 +263,26 @@ pub(crate) fn to_send(
         attachment.name = format!("{}{dot}{extension}", name.text);
     }
     Ok(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::erasure;
+    use crate::store::testing::databases;
+    use crate::testing::{acting, context, file_of, shop};
+
+    #[test]
+    fn a_file_whose_owner_was_erased_while_it_came_is_refused() {
+        for mut fresh in databases() {
+            shop(&mut fresh, 0);
+            let new = file_of("c", "abc");
+            fresh.write(|writer| note(writer, &context(), &new)).unwrap();
+            fresh
+                .write(|writer| erasure::begin(writer, &acting("staff"), &context(), "c"))
+                .unwrap();
+            let refused = fresh.write(|writer| note(writer, &context(), &new));
+            assert!(matches!(refused, Err(ChatError::Refused(Refusal::UserErased))));
+        }
+    }
 }

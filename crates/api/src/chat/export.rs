@@ -13,6 +13,8 @@ use crate::store::{
 
 /// Rows that one look into the database takes along.
 const PAGE: i64 = 200;
+/// The same, of files.
+pub(crate) const FILES: usize = 200;
 
 /// A page of something, and where the next one begins.
 pub(crate) type Page = (Vec<Value>, Option<Id>);
@@ -63,7 +65,7 @@ pub(crate) fn read_states(reader: &mut Reader<'_>, user: &User) -> Result<Vec<Va
 /// The threads in which the person takes or took part, or wrote.
 pub(crate) fn threads(reader: &mut Reader<'_>, user: &User) -> Result<Vec<Id>, ChatError> {
     let mut ids = reader.threads_joined(&user.id)?;
-    ids.extend(reader.threads_written_in(&user.id)?);
+    ids.extend(reader.written_for_vendors(&user.id)?.into_iter().map(|(thread, _)| thread));
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
@@ -131,13 +133,19 @@ pub(crate) fn messages(
     Ok((page.iter().map(view).collect(), next))
 }
 
-/// A page of the files that the person uploaded, sent or not.
-pub(crate) fn files(
+/// The files that the person uploaded, sent or not.
+pub(crate) fn files(reader: &mut Reader<'_>, user: &User) -> Result<Vec<Id>, ChatError> {
+    Ok(reader.attachments_by(&user.id)?)
+}
+
+/// Those of them that are still there, in their order.
+pub(crate) fn some_files(
     reader: &mut Reader<'_>,
-    user: &User,
-    after: Id,
+    ids: &[Id],
 ) -> Result<Vec<Attachment>, ChatError> {
-    Ok(reader.attachments_by(&user.id, after, PAGE)?)
+    let mut found = reader.attachments(ids)?;
+    found.sort_unstable_by_key(|it| it.id);
+    Ok(found)
 }
 
 /// Where a file is in the archive: under its name, which every system can unpack, behind its number, which is its own.

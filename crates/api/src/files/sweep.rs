@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use super::{Files, blocking};
-use crate::store::{Store, StoreError};
+use crate::store::{Id, Store, StoreError, Timestamp};
 
 /// How often it is looked for what is to go, and what could not be removed is tried again.
 const EVERY: Duration = Duration::from_secs(60);
@@ -30,6 +30,7 @@ pub async fn run(store: Store, files: Arc<Files>, stop: CancellationToken) {
         }
     }
     let mut tick = interval(EVERY);
+    let mut last = start();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -43,15 +44,29 @@ pub async fn run(store: Store, files: Arc<Files>, stop: CancellationToken) {
                 remove_left_behind(&files).await;
             }
         }
-        if let Err(error) = remove(&store, &files).await {
+        if let Err(error) = remove(&store, &files, &mut last).await {
             tracing::warn!(%error, "cannot remove files; trying again later");
         }
     }
 }
 
-async fn remove(store: &Store, files: &Files) -> Result<(), StoreError> {
+/// Before all that was given up.
+fn start() -> (Timestamp, Id) {
+    (DateTime::UNIX_EPOCH.naive_utc(), 0)
+}
+
+/// Goes on behind `last`, to the end or to where nothing can be removed; from there the next round does, so that what cannot
+/// keeps nothing else from going.
+async fn remove(
+    store: &Store,
+    files: &Files,
+    last: &mut (Timestamp, Id),
+) -> Result<(), StoreError> {
     loop {
-        let batch = store.read(|reader| reader.removed_attachments(BATCH)).await?;
+        let behind = *last;
+        let batch = store.read(move |reader| reader.removed_attachments(behind, BATCH)).await?;
+        let end = batch.last().and_then(|it| Some((it.removed_at?, it.id)));
+        *last = end.unwrap_or(start());
         let mut removed = Vec::new();
         for attachment in &batch {
             let keys = [Some(&attachment.file), attachment.thumbnail.as_ref()];
@@ -89,5 +104,48 @@ async fn remove_left_behind(files: &Files) {
     });
     if let Err(error) = done.await {
         tracing::debug!(%error, "cannot look for uploads that were left behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::databases;
+    use crate::testing::{context, file_of, shop};
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_keeps_nothing_else_from_going() {
+        for mut fresh in databases() {
+            shop(&mut fresh, 0);
+            let folder = tempfile::tempdir().unwrap();
+            let config = chaffer_shared::config::Files {
+                folder: folder.path().display().to_string(),
+                ..chaffer_shared::config::Files::default()
+            };
+            let files = Files::open(&config).unwrap();
+            let at = folder.path().join("ab").join("abc");
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            std::fs::write(&at, "abc").unwrap();
+            fresh
+                .write(|writer| {
+                    for number in 0..=BATCH {
+                        // No key of ours, so it is none that can be removed.
+                        let key = if number < BATCH { "../abc" } else { "abc" };
+                        writer.insert_attachment(file_of("c", key))?;
+                    }
+                    writer.remove_attachments_by("c", context().timestamp())
+                })
+                .unwrap();
+            let store = Store::open(&fresh.url, 1, 100).unwrap();
+            let mut last = start();
+            for _ in 0..2 {
+                remove(&store, &files, &mut last).await.unwrap();
+            }
+            assert!(!at.exists(), "{}", fresh.url);
+            let left = fresh.read(|reader| reader.removed_attachments(start(), 1000)).unwrap();
+            assert_eq!(left.len(), usize::try_from(BATCH).unwrap());
+            // They are tried again from the first one on.
+            assert_eq!(last, start());
+        }
     }
 }

@@ -95,30 +95,28 @@ impl Reader<'_> {
             .get_result(self.database)?)
     }
 
-    /// Those that somebody uploaded, sent or not, from one number on.
-    pub(crate) fn attachments_by(
-        &mut self,
-        owner: &str,
-        after: Id,
-        limit: i64,
-    ) -> Result<Vec<Attachment>, StoreError> {
-        Ok(attachments::table
+    /// The numbers of those that somebody uploaded, sent or not, in their order.
+    pub(crate) fn attachments_by(&mut self, owner: &str) -> Result<Vec<Id>, StoreError> {
+        let mut ids: Vec<Id> = attachments::table
             .filter(attachments::owner_id.eq(owner))
-            .filter(attachments::id.gt(after))
             .filter(attachments::removed_at.is_null())
-            .order(attachments::id)
-            .limit(limit)
-            .select(Attachment::as_select())
-            .load(self.database)?)
+            .select(attachments::id)
+            .load(self.database)?;
+        ids.sort_unstable();
+        Ok(ids)
     }
 
-    /// Some of those whose bytes are to be removed.
+    /// The next of those whose bytes are to be removed, those first that were given up first.
     pub(crate) fn removed_attachments(
         &mut self,
+        (at, id): (Timestamp, Id),
         limit: i64,
     ) -> Result<Vec<Attachment>, StoreError> {
         Ok(attachments::table
-            .filter(attachments::removed_at.is_not_null())
+            // Behind one of them; written so that both databases walk the index.
+            .filter(attachments::removed_at.ge(at))
+            .filter(attachments::removed_at.gt(at).or(attachments::id.gt(id)))
+            .order((attachments::removed_at, attachments::id))
             .limit(limit)
             .select(Attachment::as_select())
             .load(self.database)?)

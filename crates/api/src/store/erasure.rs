@@ -16,18 +16,12 @@ use super::{
 pub(crate) const IMPORTED: &str = "vendor_communication_messages:";
 
 impl Reader<'_> {
-    /// The messages of one author, in no order.
-    pub(crate) fn messages_by(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
-        Ok(messages::table
-            .filter(messages::author_kind.eq(ParticipantKind::User))
-            .filter(messages::author_id.eq(user))
-            .select(messages::id)
+    /// Whose erasure has begun and not ended.
+    pub(crate) fn being_erased(&mut self) -> Result<Vec<String>, StoreError> {
+        Ok(users::table
+            .filter(users::erasing_since.is_not_null())
+            .select(users::id)
             .load(self.database)?)
-    }
-
-    /// Who was erased since a moment. Reads the whole table: not for what happens often.
-    pub(crate) fn erased_since(&mut self, since: Timestamp) -> Result<Vec<String>, StoreError> {
-        Ok(users::table.filter(users::erased_at.ge(since)).select(users::id).load(self.database)?)
     }
 
     /// The keys of first answers in which this text stands; letters of either case may do.
@@ -74,11 +68,20 @@ impl Writer<'_> {
                 users::mail_choice.eq(MailChoice::None),
                 users::updated_at.eq(now),
                 users::erased_at.eq(now),
+                users::erasing_since.eq(now),
             ))
             .execute(self.database)?;
         // Those that were sent, too: what went wrong with one may name the address.
         diesel::delete(mails::table.filter(mails::user_id.eq(id))).execute(self.database)?;
         self.remove_attachments_by(id, now)
+    }
+
+    /// Nothing of an erased person is left to go through.
+    pub(crate) fn end_erasure(&mut self, id: &str) -> Result<(), StoreError> {
+        diesel::update(users::table.find(id))
+            .set(users::erasing_since.eq(None::<Timestamp>))
+            .execute(self.database)?;
+        Ok(())
     }
 
     /// Forgets how far a user has read up to `limit` threads, and tells how many they were.

@@ -1,6 +1,8 @@
 //! Messages: what people wrote.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::connection::on_backend;
 use super::prepared::{padded, pieces, prepared};
@@ -163,14 +165,30 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// The threads in which a user has written, in no order.
-    pub(crate) fn threads_written_in(&mut self, user: &str) -> Result<Vec<Id>, StoreError> {
+    /// What a user wrote for vendors, in no order: thread and message. All else somebody writes stands in threads that the
+    /// writer has joined; here the vendor has.
+    pub(crate) fn written_for_vendors(&mut self, user: &str) -> Result<Vec<(Id, Id)>, StoreError> {
         Ok(messages::table
             .filter(messages::author_kind.eq(ParticipantKind::User))
             .filter(messages::author_id.eq(user))
-            .select(messages::thread_id)
-            .distinct()
+            // Not as a value: SQLite has to see that its index holds them all.
+            .filter(sql::<Bool>("`side` = 'vendor'"))
+            .select((messages::thread_id, messages::id))
             .load(self.database)?)
+    }
+
+    /// What a user wrote in these threads, in no order.
+    pub(crate) fn written_in(&mut self, threads: &[Id], user: &str) -> Result<Vec<Id>, StoreError> {
+        let mut found = Vec::new();
+        for threads in pieces(threads) {
+            let query = messages::table
+                .filter(messages::thread_id.eq_any(padded(threads)))
+                .filter(messages::author_kind.eq(ParticipantKind::User))
+                .filter(messages::author_id.eq(user))
+                .select(messages::id);
+            found.extend(prepared(query).load::<Id>(self.database)?);
+        }
+        Ok(found)
     }
 
     /// Messages of a thread right before that id, the newest first.

@@ -42,6 +42,7 @@ diesel::table! {
         mail_choice -> Text,
         revoked_before -> Nullable<Timestamp>,
         erased_at -> Nullable<Timestamp>,
+        erasing_since -> Nullable<Timestamp>,
         created_at -> Timestamp,
         updated_at -> Timestamp,
     }
@@ -282,6 +283,7 @@ diesel::table! {
         position -> BigInt,
         created_at -> Timestamp,
         updated_at -> Timestamp,
+        deleted_at -> Nullable<Timestamp>,
     }
 }
 

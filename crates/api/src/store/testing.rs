@@ -25,9 +25,12 @@ pub(crate) struct Fresh {
 /// A thread that [`Fresh::grow`] makes: of `c` with `v`, and a tenth as long as there are messages.
 pub(crate) const LONG_THREAD: Id = 1_000_000;
 
+/// Another one, of ten messages with a file each, as in a tenth of all threads.
+pub(crate) const THREAD_WITH_FILES: Id = LONG_THREAD + 5;
+
 /// What [`Fresh::grow`] stores, for numbers `n` from 0: each statement with the share of all numbers that it takes. Text
 /// that both databases understand.
-const GROWTH: [(&str, i64); 12] = [
+const GROWTH: [(&str, i64); 13] = [
     (
         "INSERT INTO threads (id, subject_type, subject_id, subject_title, status, flagged,
              last_message_id, activity, created_at, updated_at)
@@ -39,7 +42,7 @@ const GROWTH: [(&str, i64); 12] = [
     (
         "INSERT INTO participants (thread_id, kind, participant_id, side, role, joined_at,
              last_read_message_id, activity)
-         SELECT 1000000 + n, 'user', CASE WHEN n = 0 THEN 'c' ELSE concat('u', n % ({share} / 10)) END,
+         SELECT 1000000 + n, 'user', CASE WHEN n = 0 THEN 'c' ELSE concat('u', n % {hundredth}) END,
              'customer', 'customer', '2026-01-01 00:00:00.000', 0, 1 + n
          FROM numbers WHERE n < {share}",
         10,
@@ -69,13 +72,21 @@ const GROWTH: [(&str, i64); 12] = [
     ),
     (
         "INSERT INTO messages (id, thread_id, author_kind, author_id, side, text, client_id,
-             request_hash, flagged, created_at, read_at)
-         SELECT 1 + n, 1000000 + n % ({all} / 10), 'user', concat('u', n % ({all} / 100)),
+             request_hash, flagged, created_at, read_at, attachment_count)
+         SELECT 1 + n, 1000000 + n % {tenth}, 'user', concat('u', n % {hundredth}),
              'customer', 'Is it dishwasher-safe? I would like to know before I order it.',
              concat('client-', n), 'hash', FALSE, '2026-01-01 00:00:00.000',
-             '2026-01-01 00:00:00.000'
+             '2026-01-01 00:00:00.000', CASE WHEN n % 10 = 5 THEN 1 ELSE 0 END
          FROM numbers WHERE n < {share}",
         1,
+    ),
+    (
+        "INSERT INTO attachments (id, owner_id, message_id, name, size, mime_type, file, secret,
+             created_at)
+         SELECT 1 + n, concat('u', n % {hundredth}), 6 + 10 * n, 'mug.jpg', 3, 'image/jpeg',
+             'file', 'secret', '2026-01-01 00:00:00.000'
+         FROM numbers WHERE n < {share}",
+        10,
     ),
     (
         "INSERT INTO messages (id, thread_id, author_kind, author_id, side, text, client_id,
@@ -87,14 +98,14 @@ const GROWTH: [(&str, i64); 12] = [
     ),
     (
         "INSERT INTO events (id, name, topics, thread_id, message_id, at)
-         SELECT 1000 + n, 'message.created', '[]', 1000000 + n % ({all} / 10), 1 + n,
+         SELECT 1000 + n, 'message.created', '[]', 1000000 + n % {tenth}, 1 + n,
              '2026-01-01 00:00:00.000'
          FROM numbers WHERE n < {share}",
         1,
     ),
     (
         "INSERT INTO event_topics (topic, event_id)
-         SELECT concat('user:', CASE WHEN n % 100 = 0 THEN 'a0' ELSE concat('u', n % ({all} / 100)) END),
+         SELECT concat('user:', CASE WHEN n % 100 = 0 THEN 'a0' ELSE concat('u', n % {hundredth}) END),
              1000 + n
          FROM numbers WHERE n < {share}",
         1,
@@ -106,7 +117,7 @@ const GROWTH: [(&str, i64); 12] = [
     ),
     (
         "UPDATE counters SET value = value + 2 * {all} + 1000000
-         WHERE name IN ('event', 'message', 'thread')",
+         WHERE name IN ('attachment', 'event', 'message', 'thread')",
         1,
     ),
     ("DROP TABLE numbers", 1),
@@ -180,8 +191,16 @@ impl Fresh {
             count *= 2;
         }
         for (sql, share) in GROWTH {
-            let share = (messages / share).to_string();
-            run(&sql.replace("{share}", &share).replace("{all}", &messages.to_string()));
+            // Divided here: MariaDB would make fractions of them, and of names.
+            let filled = [
+                ("{share}", messages / share),
+                ("{tenth}", messages / 10),
+                ("{hundredth}", messages / 100),
+                ("{all}", messages),
+            ];
+            let fill =
+                |sql: String, (name, value): (&str, i64)| sql.replace(name, &value.to_string());
+            run(&filled.into_iter().fold(sql.to_owned(), fill));
         }
         self.analyze().unwrap();
     }
@@ -238,11 +257,12 @@ impl Fresh {
         result
     }
 
-    /// Has the database look at its tables, as it does by itself in time.
+    /// Has MariaDB look at its tables, as it does by itself in time. SQLite does not, so its plans are those of an empty
+    /// database; the same in shops, which never ask it to.
     pub(crate) fn analyze(&mut self) -> Result<(), StoreError> {
         match &mut self.database {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(connection) => connection.batch_execute("ANALYZE")?,
+            Database::Sqlite(_) => {}
             #[cfg(feature = "mysql")]
             Database::Mysql(connection) => {
                 for table in [
@@ -252,6 +272,7 @@ impl Fresh {
                     "threads",
                     "participants",
                     "messages",
+                    "attachments",
                     "read_states",
                     "events",
                     "event_topics",

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chat::retention::{self, MachineDays, TrialDays};
 use crate::files::Files;
 use crate::store::{Aged, Id, Store, StoreError, Timestamp, Writer};
+use crate::webhooks::bulk;
 use crate::{erasure, pace};
 
 const EVERY: Duration = Duration::from_secs(600);
@@ -44,7 +45,8 @@ pub async fn run(store: Store, files: Arc<Files>, machine: MachineDays, stop: Ca
 
 /// Goes on with other long work that a stop, or the database, cut short.
 async fn resume(store: &Store) -> Result<(), StoreError> {
-    erasure::resume(store).await
+    erasure::resume(store).await?;
+    bulk::resume(store).await
 }
 
 async fn forget(store: &Store, machine: MachineDays) -> Result<(), StoreError> {

@@ -356,6 +356,7 @@ pub(crate) fn create(
         position: writer.current_event(),
         created_at: context.timestamp(),
         updated_at: context.timestamp(),
+        deleted_at: None,
     };
     writer.insert_webhook(&webhook)?;
     let data = serde_json::json!({"events": input.events});
@@ -413,7 +414,7 @@ pub(crate) fn patch(
     Ok(webhook.into())
 }
 
-/// Switches a webhook off for good: it and its deliveries are forgotten behind this, in pieces.
+/// Takes a webhook away for good: what is left of it is forgotten behind this, in pieces.
 ///
 /// # Errors
 /// Why the caller may not, or that there is none.
@@ -425,8 +426,7 @@ pub(crate) fn delete(
 ) -> Result<(), ChatError> {
     let mut webhook = open(writer, credentials, id)?;
     webhook.status = WebhookStatus::Disabled;
-    webhook.disabled_reason = Some("it is being deleted".into());
-    webhook.updated_at = context.timestamp();
+    webhook.deleted_at = Some(context.timestamp());
     writer.update_webhook(&webhook)?;
     note(writer, credentials, context, action::WEBHOOK_DELETED, id, None)
 }

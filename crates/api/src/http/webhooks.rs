@@ -112,6 +112,12 @@ pub(super) async fn patch_webhook(
     let context = context(&request);
     let outgoing = state.outgoing.clone();
     let webhook = id.to_string();
+    if body.value.status == Some(WebhookStatus::Active) {
+        let (caller, id) = (sender.0.clone(), webhook.clone());
+        state.store.read(move |reader| webhooks::get(reader, &caller, &id)).await?;
+        // What waited when it was switched off must not go out now.
+        bulk::give_up(&state.store, webhook.clone()).await?;
+    }
     let changed = state
         .store
         .write(move |writer| {

@@ -58,6 +58,8 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// When it was deleted: its deliveries are to be forgotten, and then this row.
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// One message to one webhook.
@@ -104,6 +106,13 @@ pub struct NewDelivery {
 impl Reader<'_> {
     /// All webhooks, the oldest first; there are a few.
     pub(crate) fn webhooks(&mut self) -> Result<Vec<Webhook>, StoreError> {
+        let mut found = self.webhooks_and_deleted()?;
+        found.retain(|it| it.deleted_at.is_none());
+        Ok(found)
+    }
+
+    /// The same, with those of which something is left.
+    pub(crate) fn webhooks_and_deleted(&mut self) -> Result<Vec<Webhook>, StoreError> {
         let mut found: Vec<Webhook> =
             webhooks::table.select(Webhook::as_select()).load(self.database)?;
         found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
@@ -112,7 +121,12 @@ impl Reader<'_> {
 
     /// One webhook.
     pub(crate) fn webhook(&mut self, id: &str) -> Result<Option<Webhook>, StoreError> {
-        Ok(webhooks::table.find(id).select(Webhook::as_select()).first(self.database).optional()?)
+        Ok(webhooks::table
+            .find(id)
+            .filter(webhooks::deleted_at.is_null())
+            .select(Webhook::as_select())
+            .first(self.database)
+            .optional()?)
     }
 
     /// A page of a webhook's deliveries, the newest first.

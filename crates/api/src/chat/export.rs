@@ -91,7 +91,7 @@ pub(crate) fn thread(
 }
 
 /// A page of a thread's messages: all that the person may see, or else the person's own. Of these also what others do not
-/// see: what was written where they read `***`, what was said before, what was taken back.
+/// see: what was said before, what was taken back. What stands behind `***` only administrators read, by a call of its own.
 pub(crate) fn messages(
     reader: &mut Reader<'_>,
     user: &User,
@@ -106,7 +106,6 @@ pub(crate) fn messages(
         page.retain(is_own);
     }
     let own: Vec<Id> = page.iter().filter(|it| is_own(it)).map(|it| it.id).collect();
-    let originals = reader.originals(&own)?;
     let versions = reader.versions_of(&own)?;
     let directory = Directory::of(reader, &page, &[])?;
     let view = |message: &Message| {
@@ -120,12 +119,11 @@ pub(crate) fn messages(
             view.quote = None;
         }
         let mut view = serde_json::to_value(view).unwrap_or_default();
-        let original = originals.iter().find(|it| it.message_id == message.id);
-        let earlier = versions.iter().filter(|it| it.message_id == message.id).map(|it| {
-            json!({"text": it.text, "original": it.original, "written_at": it.written_at.and_utc()})
-        });
+        let earlier = versions
+            .iter()
+            .filter(|it| it.message_id == message.id)
+            .map(|it| json!({"text": it.text, "written_at": it.written_at.and_utc()}));
         if let Some(view) = view.as_object_mut() {
-            view.insert("original".into(), original.map(|it| it.text.clone()).into());
             view.insert("earlier".into(), earlier.collect());
         }
         view

@@ -153,18 +153,6 @@ impl Reader<'_> {
             .optional()?)
     }
 
-    /// The same of several messages, in no order.
-    pub(crate) fn originals(&mut self, ids: &[Id]) -> Result<Vec<MessageOriginal>, StoreError> {
-        let mut found = Vec::new();
-        for ids in pieces(ids) {
-            let query =
-                message_originals::table.filter(message_originals::message_id.eq_any(padded(ids)));
-            let query = query.select(MessageOriginal::as_select());
-            found.extend(prepared(query).load(self.database)?);
-        }
-        Ok(found)
-    }
-
     /// What a user wrote for vendors, in no order: thread and message. All else somebody writes stands in threads that the
     /// writer has joined; here the vendor has.
     pub(crate) fn written_for_vendors(&mut self, user: &str) -> Result<Vec<(Id, Id)>, StoreError> {

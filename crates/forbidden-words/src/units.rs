@@ -40,7 +40,7 @@ pub(crate) struct Unit {
 fn meant(sign: char) -> &'static [char] {
     match sign {
         '0' => &['o'],
-        '1' | '!' | '|' => &['i', 'l'],
+        '1' | '!' | '|' => &['i', 'l', 'и'],
         '2' => &['z'],
         '3' => &['e', 'з'],
         '4' => &['a', 'ч'],
@@ -60,7 +60,7 @@ fn meant(sign: char) -> &'static [char] {
 /// One name for all letters that a digit or a sign could mean. What `Unit::is` says yes to has the same class.
 pub(crate) fn class(letter: char) -> char {
     match letter {
-        'l' | '1' | '!' | '|' | '£' => 'i',
+        'l' | 'и' | '1' | '!' | '|' | '£' => 'i',
         '0' => 'o',
         'з' | '3' | '€' => 'e',
         'ч' | '4' | '@' => 'a',

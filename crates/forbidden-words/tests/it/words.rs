@@ -6,7 +6,8 @@ use crate::{all_become, all_stay, list, phrases};
 
 #[test]
 fn a_word_is_found_however_it_is_disguised() {
-    let list = phrases(&["whatsapp", "email", "ass", "shit", "телеграм", "viber", "скайп"]);
+    let list =
+        phrases(&["whatsapp", "email", "ass", "shit", "телеграм", "viber", "скайп", "идиот"]);
     all_become(
         &list,
         &[
@@ -48,6 +49,7 @@ fn a_word_is_found_however_it_is_disguised() {
             ("bad-ass", "bad-***"),
             ("Телеграм, ТЕЛЕГРАМ, т е л е г р а м, т3л3грам", "***, ***, ***, ***"),
             ("тeлeгpaм", "***"),
+            ("ид1от, иди0т, 1диот", "***, ***, ***"),
             ("vіber ѵiber 𝕧𝕚𝕓𝕖𝕣 ⓥⓘⓑⓔⓡ v̶i̶b̶e̶r̶", "*** *** *** *** ***"),
             ("скaйп, скайп, СКАЙП", "***, ***, ***"),
         ],

@@ -8,6 +8,7 @@ mod disk;
 mod kind;
 mod pdf;
 mod pictures;
+pub mod places;
 mod s3;
 pub mod sweep;
 
@@ -25,10 +26,9 @@ use tempfile::{NamedTempFile, TempPath};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 
+use self::places::Places;
 use crate::chat::Refusal;
 
-/// Uploads that are taken in at the same time; more are told to come back.
-const UPLOADS: usize = 32;
 /// Millions of pixels that are decoded at the same time, all pictures together; and the most that one may have.
 const MEGAPIXELS: u32 = 40;
 /// Bytes that are read from a file at once.
@@ -90,7 +90,8 @@ pub struct Files {
     /// Where uploads are until they are kept.
     uploads: PathBuf,
     storage: Box<dyn Storage>,
-    places: Arc<Semaphore>,
+    /// Those who upload now.
+    pub places: Places,
     megapixels: Arc<Semaphore>,
     /// Wakes the one that removes.
     removed: Notify,
@@ -119,16 +120,10 @@ impl Files {
         Ok(Self {
             uploads,
             storage,
-            places: Arc::new(Semaphore::new(UPLOADS)),
+            places: Places::default(),
             megapixels: Arc::new(Semaphore::new(usize::try_from(MEGAPIXELS)?)),
             removed: Notify::new(),
         })
-    }
-
-    /// A place among those who upload, while it is held; `None` when all are taken.
-    #[must_use]
-    pub fn place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
     /// A new, empty file for an upload; gone when it is dropped.

@@ -18,15 +18,19 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
 use super::extract::{Nothing, Query, Sender, context, path_number, too_large, too_slow};
+use super::limits::uploader;
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, State};
 use crate::chat::attachments::{self, AttachmentView, Part, UploadLimits};
 use crate::chat::{FieldError, Refusal};
+use crate::files::places::Full;
 use crate::files::{FileError, Prepared};
 use crate::store::{Attachment, NewAttachment};
 
-/// How long nothing may come of an upload, and how long all of it may take: a large file over a slow line.
+/// How long nothing may come of an upload, and how long all of it may take: a large file over a slow line. The slowest line
+/// that is waited for brings a kilobyte a second.
 const SILENCE: Duration = Duration::from_secs(30);
+const LEAST_RATE: u64 = 1024;
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// A file, in the form that browsers send.
@@ -72,8 +76,10 @@ pub(super) async fn upload_attachment(
     _: Query<Nothing>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    let uploader = uploader(&request, &sender.0);
     let limits = state.store.read(move |reader| attachments::may_upload(reader, &sender.0)).await?;
-    let _place = state.files.place().ok_or_else(busy)?;
+    let uploader = uploader.unwrap_or_else(|| limits.owner.clone());
+    let _place = state.files.places.take(uploader).map_err(busy)?;
     let (name, upload) = receive(&state, &request, payload, &limits).await?;
     let prepared = state.files.prepare(upload, &name, limits.images_only).await?;
     let context = context(&request);
@@ -107,12 +113,19 @@ fn noted(prepared: &Prepared, owner: String, now: crate::store::Timestamp) -> Ne
     }
 }
 
-fn busy() -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "too_many_uploads_at_once",
-        "Many files are being taken in at the moment; try again.",
-    )
+fn busy(full: Full) -> Problem {
+    let (status, detail) = match full {
+        Full::Own => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Many files of yours are being taken in at the moment; try again when some have arrived.",
+        ),
+        Full::All => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Many files are being taken in at the moment; try again.",
+        ),
+    };
+    let problem = Problem::new(status, "too_many_uploads_at_once", detail);
+    Problem { retry_after: Some(1), ..problem }
 }
 
 fn bad_file(detail: &str) -> Problem {
@@ -168,6 +181,7 @@ async fn take(
     limit: u64,
 ) -> Result<NamedTempFile, Problem> {
     let mut length = 0_u64;
+    let started = Instant::now();
     loop {
         let next = timeout_at(deadline, timeout(SILENCE, field.next())).await;
         let Ok(Ok(chunk)) = next else { return Err(too_slow()) };
@@ -176,6 +190,10 @@ async fn take(
         length = length.saturating_add(chunk.len() as u64);
         if length > limit {
             return Err(too_large(usize::try_from(limit).unwrap_or(usize::MAX)));
+        }
+        let waited = started.elapsed();
+        if waited > SILENCE && length < waited.as_secs().saturating_mul(LEAST_RATE) {
+            return Err(too_slow());
         }
         let written = block(move || file.write_all(&chunk).map(|()| file)).await;
         let written = written.map_err(std::io::Error::other).and_then(|done| done);

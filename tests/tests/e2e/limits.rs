@@ -51,6 +51,7 @@ async fn limits_are_told_and_hold_for_each_user_and_address(scene: &Scene) -> Re
         anonymous.get("/healthz").await?,
         anonymous.get("/v1/threads").await?,
         anonymous.get("/nowhere").await?,
+        anonymous.get("/v1/users/%ff").await?,
     ] {
         let (limit, remaining, _) = standing(&answer)?;
         ensure!(remaining < limit, "{answer}");

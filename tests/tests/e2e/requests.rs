@@ -12,6 +12,7 @@ stories!(
     malformed_bodies_are_refused,
     a_body_that_is_too_large_is_refused,
     unknown_paths_and_methods_are_problems,
+    a_head_is_a_get_without_its_body,
     unknown_query_parameters_are_refused,
     a_message_has_limits,
     b5_the_document_is_openapi_31_and_has_every_call,
@@ -91,6 +92,21 @@ async fn unknown_paths_and_methods_are_problems(scene: &Scene) -> Result<()> {
     let answer = shop.send(shop.request(Method::DELETE, "/v1/threads")).await?;
     ensure!(matches!(answer.status, 404 | 405), "{answer}");
     assert_eq!(answer.body["status"], answer.status, "no problem document: {answer}");
+    Ok(())
+}
+
+async fn a_head_is_a_get_without_its_body(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    for path in ["/healthz", "/v1/settings/public", "/v1/users/buyer", "/v1/nothing"] {
+        let got = cast.shop.get(path).await?;
+        let head = cast.shop.send(cast.shop.request(Method::HEAD, path)).await?;
+        assert_eq!((head.status, head.text.as_str()), (got.status, ""), "{path}");
+        for name in ["content-type", "content-length"] {
+            assert_eq!(head.header(name), got.header(name), "{name} of {path}");
+        }
+    }
+    let head = cast.shop.send(cast.shop.request(Method::HEAD, "/v1/attachments")).await?;
+    assert_eq!((head.status, head.header("allow")), (405, Some("POST")));
     Ok(())
 }
 

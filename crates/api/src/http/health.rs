@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Json;
-use actix_web::{HttpResponse, route};
+use actix_web::{HttpResponse, get};
 use chaffer_shared::health::{Check, Readiness};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -61,16 +61,16 @@ struct ReadinessShape {
 }
 
 /// Whether the daemon lives.
-#[utoipa::path(get, path = "/healthz", tag = "about", security(()), responses((status = 200, body = Health)))]
-#[route("/healthz", method = "GET", method = "HEAD")]
+#[utoipa::path(tag = "about", security(()), responses((status = 200, body = Health)))]
+#[get("/healthz")]
 pub(super) async fn healthz() -> Json<Health> {
     let health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
     std::future::ready(Json(health)).await
 }
 
 /// Whether it can do its work. Without the push daemon it can: messages are kept and told later.
-#[utoipa::path(get, path = "/readyz", tag = "about", security(()), responses((status = 200, body = ReadinessShape, description = "Ready"), (status = 503, body = ReadinessShape, description = "Not ready")))]
-#[route("/readyz", method = "GET", method = "HEAD")]
+#[utoipa::path(tag = "about", security(()), responses((status = 200, body = ReadinessShape, description = "Ready"), (status = 503, body = ReadinessShape, description = "Not ready")))]
+#[get("/readyz")]
 pub(super) async fn readyz(state: Shared) -> HttpResponse {
     let database = timeout(PATIENCE, state.store.read(|reader| reader.last_event())).await;
     let (database_ok, database) = match database {

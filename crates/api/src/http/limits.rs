@@ -16,8 +16,9 @@ use actix_web::{HttpMessage, HttpRequest, ResponseError};
 use chaffer_shared::address;
 use chaffer_shared::token::{Bearer, Claims};
 use chaffer_shared::topic::VISITOR_PREFIX;
+use percent_encoding::percent_decode_str;
 
-use super::error::Problem;
+use super::error::{self, Problem};
 use super::extract::client_address;
 use super::{Shared, State};
 use crate::chat::Credentials;
@@ -32,7 +33,7 @@ pub(super) const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset"
 /// The push daemon's own calls, which are as many as it needs.
 const INTERNAL: &str = "/internal/";
 
-/// Counts a call for its address, and puts the headers on its answer.
+/// Counts a call for its address, refuses what is no URL, and puts the headers on the answer.
 ///
 /// # Errors
 /// None of its own.
@@ -40,7 +41,14 @@ pub async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let answer = match of_address(request.request()) {
+    let is_text = request
+        .uri()
+        .path_and_query()
+        .is_none_or(|it| percent_decode_str(it.as_str()).decode_utf8().is_ok());
+    // Two different ids must never become one by what cannot be decoded.
+    let check = of_address(request.request())
+        .and_then(|()| if is_text { Ok(()) } else { Err(error::not_text()) });
+    let answer = match check {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         Err(problem) => request.into_response(problem.error_response()),
     };
@@ -119,6 +127,12 @@ fn person(request: &HttpRequest, state: &State, claims: &Claims) -> String {
         (Bearer::Visitor, Some(account)) => format!("{VISITOR_PREFIX}{account}"),
         _ => claims.sub.clone(),
     }
+}
+
+/// Whose a token's uploads are; `None` without a token.
+pub(super) fn uploader(request: &HttpRequest, credentials: &Credentials) -> Option<String> {
+    let Credentials::Token(claims) = credentials else { return None };
+    Some(person(request, request.app_data::<Shared>()?, claims))
 }
 
 /// Counts a call for the person whose token it brings.

@@ -2,11 +2,10 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpRequest, ResponseError};
-use percent_encoding::percent_decode_str;
+use actix_web::{HttpMessage, HttpRequest};
 use tracing::Instrument;
 
 use super::{Shared, error};
@@ -35,7 +34,7 @@ pub(crate) fn random_id() -> String {
 /// # Errors
 /// None of its own.
 pub async fn observe(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let given = request.headers().get(HEADER).and_then(|value| value.to_str().ok()).filter(|id| {
@@ -46,18 +45,13 @@ pub async fn observe(
     request.extensions_mut().insert(RequestId(id.clone()));
     let started = std::time::Instant::now();
     let method = request.method().clone();
-    let is_text = request
-        .uri()
-        .path_and_query()
-        .is_none_or(|it| percent_decode_str(it.as_str()).decode_utf8().is_ok());
-    let answer = if is_text {
-        // Whatever the call logs stands under its id.
-        let call = next.call(request).instrument(tracing::info_span!("call", request_id = id));
-        call.await?.map_into_boxed_body()
-    } else {
-        // Two different ids must never become one by what cannot be decoded.
-        request.into_response(error::not_text().error_response())
-    };
+    // A HEAD is a GET whose body stays here (RFC 9110, section 9.3.2): the server sends none, whatever the handler gives.
+    if method == Method::HEAD {
+        request.head_mut().method = Method::GET;
+    }
+    // Whatever the call logs stands under its id.
+    let call = next.call(request).instrument(tracing::info_span!("call", request_id = id));
+    let answer = call.await?.map_into_boxed_body();
     let (request, answer) = answer.into_parts();
     let status = answer.status();
     let mut answer = if status.is_client_error() || status.is_server_error() {
@@ -105,6 +99,7 @@ mod tests {
             || async { HttpResponse::ServiceUnavailable().json(json!({"ready": false})) };
         let failing = || async { HttpResponse::InternalServerError().body("secret details") };
         let app = App::new()
+            .wrap(from_fn(crate::http::limit))
             .wrap(from_fn(observe))
             .route("/not-ready", web::get().to(not_ready))
             .route("/failing", web::get().to(failing))

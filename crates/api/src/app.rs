@@ -20,7 +20,6 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use utoipa_actix_web::AppExt;
 
 use crate::chat::attachments;
 use crate::chat::retention::MachineDays;
@@ -190,10 +189,8 @@ impl Api {
         let server = HttpServer::new(move || {
             let state = Arc::clone(&state);
             App::new()
-                .into_utoipa_app()
-                .configure(http::api)
-                .into_app()
                 .app_data(Data::from(Arc::clone(&state)))
+                .configure(http::api)
                 .configure(|config| http::beside(config, &state))
                 // Inside of CORS, so that a page can read why it is refused.
                 .wrap(from_fn(http::limit))

@@ -94,86 +94,100 @@ pub struct State {
 /// The state as handlers extract it.
 pub type Shared = actix_web::web::Data<State>;
 
-/// All calls that the OpenAPI document describes.
-pub fn api(config: &mut ServiceConfig<'_>) {
-    config
-        .service(users::put_user)
-        .service(users::patch_user)
-        .service(users::get_user)
-        .service(users::erase_user)
-        .service(users::export_user)
-        .service(users::create_token)
-        .service(vendors::put_vendor)
-        .service(vendors::get_vendor)
-        .service(threads::create_thread)
-        .service(threads::list_threads)
-        .service(threads::get_thread)
-        .service(threads::patch_thread)
-        .service(search::search_messages)
-        .service(threads::tell_typing)
-        .service(buttons::show_buttons)
-        .service(visitors::begin_session)
-        .service(support::get_queue)
-        .service(support::take_thread)
-        .service(support::release_thread)
-        .service(messages::list_messages)
-        .service(messages::post_message)
-        .service(messages::edit_message)
-        .service(messages::delete_message)
-        .service(moderation::get_history)
-        .service(attachments::upload_attachment)
-        .service(attachments::get_attachment)
-        .service(moderation::get_original)
-        // Before `{id}`, which would take their names for numbers.
-        .service(forbidden_words::check_text)
-        .service(forbidden_words::export_forbidden_words)
-        .service(forbidden_words::import_forbidden_words)
-        .service(forbidden_words::list_forbidden_words)
-        .service(forbidden_words::create_forbidden_word)
-        .service(forbidden_words::get_forbidden_word)
-        .service(forbidden_words::patch_forbidden_word)
-        .service(forbidden_words::delete_forbidden_word)
-        .service(moderation::get_audit_log)
-        .service(retention::get_retention)
-        .service(settings::get_settings)
-        .service(settings::patch_settings)
-        .service(settings::get_public_settings)
-        .service(settings::get_definitions)
-        .service(settings::get_machine_settings)
-        .service(settings::get_settings_history)
-        .service(unread::mark_read)
-        .service(unread::mark_unread)
-        .service(unread::get_unread)
-        .service(unread::get_unread_batch)
-        .service(events::get_events)
-        .service(presence::get_presence)
-        .service(webhooks::list_webhooks)
-        .service(webhooks::create_webhook)
-        .service(webhooks::get_webhook)
-        .service(webhooks::patch_webhook)
-        .service(webhooks::delete_webhook)
-        .service(webhooks::rotate_secret)
-        .service(webhooks::test_webhook)
-        .service(webhooks::list_deliveries)
-        .service(webhooks::get_delivery)
-        .service(webhooks::replay_delivery)
-        .service(webhooks::replay_failed)
-        .service(mail::list_mails)
-        .service(mail::retry_mail)
-        .service(mail::get_preferences)
-        .service(mail::put_preferences)
-        .service(mail::list_templates)
-        .service(mail::get_template)
-        .service(mail::put_template)
-        .service(mail::reset_template)
-        .service(mail::preview_template)
-        .service(mail::unsubscribe_page)
-        .service(mail::unsubscribe)
-        .service(mail::receive_mail)
-        .service(health::healthz)
-        .service(health::readyz)
-        .service(metrics::metrics)
-        .service(openapi::get_document);
+/// Mounts the calls, and describes them. The description is megabytes of small pieces, so the workers, of which each mounts
+/// all, do without it.
+macro_rules! calls {
+    ($($call:path),* $(,)?) => {
+        /// All calls, for a worker.
+        pub fn api(config: &mut actix_web::web::ServiceConfig) {
+            config$(.service($call))*;
+        }
+
+        /// The same for the OpenAPI document.
+        fn described(config: &mut ServiceConfig<'_>) {
+            config$(.service($call))*;
+        }
+    };
+}
+
+calls! {
+    users::put_user,
+    users::patch_user,
+    users::get_user,
+    users::erase_user,
+    users::export_user,
+    users::create_token,
+    vendors::put_vendor,
+    vendors::get_vendor,
+    threads::create_thread,
+    threads::list_threads,
+    threads::get_thread,
+    threads::patch_thread,
+    search::search_messages,
+    threads::tell_typing,
+    buttons::show_buttons,
+    visitors::begin_session,
+    support::get_queue,
+    support::take_thread,
+    support::release_thread,
+    messages::list_messages,
+    messages::post_message,
+    messages::edit_message,
+    messages::delete_message,
+    moderation::get_history,
+    attachments::upload_attachment,
+    attachments::get_attachment,
+    moderation::get_original,
+    // Before `{id}`, which would take their names for numbers.
+    forbidden_words::check_text,
+    forbidden_words::export_forbidden_words,
+    forbidden_words::import_forbidden_words,
+    forbidden_words::list_forbidden_words,
+    forbidden_words::create_forbidden_word,
+    forbidden_words::get_forbidden_word,
+    forbidden_words::patch_forbidden_word,
+    forbidden_words::delete_forbidden_word,
+    moderation::get_audit_log,
+    retention::get_retention,
+    settings::get_settings,
+    settings::patch_settings,
+    settings::get_public_settings,
+    settings::get_definitions,
+    settings::get_machine_settings,
+    settings::get_settings_history,
+    unread::mark_read,
+    unread::mark_unread,
+    unread::get_unread,
+    unread::get_unread_batch,
+    events::get_events,
+    presence::get_presence,
+    webhooks::list_webhooks,
+    webhooks::create_webhook,
+    webhooks::get_webhook,
+    webhooks::patch_webhook,
+    webhooks::delete_webhook,
+    webhooks::rotate_secret,
+    webhooks::test_webhook,
+    webhooks::list_deliveries,
+    webhooks::get_delivery,
+    webhooks::replay_delivery,
+    webhooks::replay_failed,
+    mail::list_mails,
+    mail::retry_mail,
+    mail::get_preferences,
+    mail::put_preferences,
+    mail::list_templates,
+    mail::get_template,
+    mail::put_template,
+    mail::reset_template,
+    mail::preview_template,
+    mail::unsubscribe_page,
+    mail::unsubscribe,
+    mail::receive_mail,
+    health::healthz,
+    health::readyz,
+    metrics::metrics,
+    openapi::get_document,
 }
 
 /// What stands beside the API: pages, and the push daemon's own calls.

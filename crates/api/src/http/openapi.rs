@@ -215,7 +215,7 @@ pub fn document() -> OpenApi {
     let (_, mut document) = App::new()
         .into_utoipa_app()
         .openapi(Base::openapi())
-        .configure(super::api)
+        .configure(super::described)
         .split_for_parts();
     Everywhere.modify(&mut document);
     document

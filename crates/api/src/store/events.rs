@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::connection::Database;
 #[cfg(feature = "mysql")]
 use super::prepared::portions;
-use super::prepared::{insert_all, padded, pieces, prepared, written};
+use super::prepared::{padded, pieces, prepared, written};
 use super::schema::{counters, event_topics, events};
 use super::{Id, Reader, StoreError, Timestamp, Writer};
 
@@ -185,10 +185,12 @@ impl StoredEvent {
             return Ok(());
         }
         let rows: Vec<Row> = pending.iter().map(Self::to_row).collect();
-        insert_all!(database, events::table, &rows);
         match database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(connection) => {
+                for row in &rows {
+                    diesel::insert_into(events::table).values(row).execute(connection)?;
+                }
                 // One statement however many topics there are; they stand in the rows already.
                 written(
                     "INSERT INTO `event_topics` (`topic`, `event_id`) \
@@ -201,18 +203,47 @@ impl StoredEvent {
             }
             #[cfg(feature = "mysql")]
             Database::Mysql(connection) => {
-                let by_topic: Vec<_> = pending
+                for rows in portions(&rows) {
+                    let mut insert = written(
+                        "INSERT INTO `events` (`id`, `name`, `topics`, `thread_id`, `message_id`, `data`, \
+                         `request_id`, `at`) VALUES (",
+                    );
+                    for (nth, row) in rows.iter().enumerate() {
+                        insert = insert
+                            .sql(if nth == 0 { "" } else { "), (" })
+                            .number(row.id)
+                            .sql(", ")
+                            .text(&row.name)
+                            .sql(", ")
+                            .text(&row.topics)
+                            .sql(", ")
+                            .maybe_number(row.thread_id)
+                            .sql(", ")
+                            .maybe_number(row.message_id)
+                            .sql(", ")
+                            .maybe_text(row.data.as_deref())
+                            .sql(", ")
+                            .maybe_text(row.request_id.as_deref())
+                            .sql(", ")
+                            .moment(row.at);
+                    }
+                    insert.sql(")").execute(connection)?;
+                }
+                let by_topic: Vec<(EventId, String)> = pending
                     .iter()
-                    .flat_map(|event| {
-                        event.topics.iter().map(|topic| {
-                            let topic = topic.to_string();
-                            (event_topics::topic.eq(topic), event_topics::event_id.eq(event.id))
-                        })
-                    })
+                    .flat_map(|event| event.topics.iter().map(|it| (event.id, it.to_string())))
                     .collect();
                 for rows in portions(&by_topic) {
-                    let insert = diesel::insert_into(event_topics::table).values(rows);
-                    prepared(insert).execute(connection)?;
+                    let mut insert =
+                        written("INSERT INTO `event_topics` (`topic`, `event_id`) VALUES (");
+                    for (nth, (event, topic)) in rows.iter().enumerate() {
+                        insert = insert
+                            .sql(if nth == 0 { "" } else { "), (" })
+                            .text(topic)
+                            .sql(", ")
+                            .number(*event);
+                    }
+                    insert.sql(")").execute(connection)?;
                 }
             }
         }

@@ -47,8 +47,8 @@ impl<Q: Query> Query for Prepared<Q> {
 
 impl<Q, Conn> RunQueryDsl<Conn> for Prepared<Q> {}
 
-/// A statement with its text written out: for the changes that every message makes. Diesel marks each of its own UPDATEs as
-/// one not to be kept, which [`Prepared`] cannot take back where a statement is only executed; and it would build the text
+/// A statement with its text written out: for the changes that every message makes. Diesel marks each of its own UPDATEs and
+/// inserts of several rows as one not to be kept, which [`Prepared`] cannot take back where a statement is only executed; and it would build the text
 /// anew from its parts, which costs as much as running the statement.
 #[derive(Debug)]
 pub(super) struct Written<'a>(Vec<Piece<'a>>);
@@ -59,6 +59,10 @@ enum Piece<'a> {
     Number(i64),
     Text(&'a str),
     Moment(Timestamp),
+    #[cfg(feature = "mysql")]
+    MaybeNumber(Option<i64>),
+    #[cfg(feature = "mysql")]
+    MaybeText(Option<&'a str>),
 }
 
 /// Begins a statement.
@@ -85,6 +89,18 @@ impl<'a> Written<'a> {
     /// A value.
     pub(super) fn moment(self, value: Timestamp) -> Self {
         self.and(Piece::Moment(value))
+    }
+
+    /// A value, or NULL.
+    #[cfg(feature = "mysql")]
+    pub(super) fn maybe_number(self, value: Option<i64>) -> Self {
+        self.and(Piece::MaybeNumber(value))
+    }
+
+    /// A value, or NULL.
+    #[cfg(feature = "mysql")]
+    pub(super) fn maybe_text(self, value: Option<&'a str>) -> Self {
+        self.and(Piece::MaybeText(value))
     }
 
     /// A list of values in brackets, [`padded`].
@@ -115,6 +131,14 @@ where
                 Piece::Number(value) => out.push_bind_param::<sql_types::BigInt, _>(value)?,
                 Piece::Text(value) => out.push_bind_param::<sql_types::Text, str>(value)?,
                 Piece::Moment(value) => out.push_bind_param::<sql_types::Timestamp, _>(value)?,
+                #[cfg(feature = "mysql")]
+                Piece::MaybeNumber(value) => {
+                    out.push_bind_param::<sql_types::Nullable<sql_types::BigInt>, _>(value)?;
+                }
+                #[cfg(feature = "mysql")]
+                Piece::MaybeText(value) => {
+                    out.push_bind_param::<sql_types::Nullable<sql_types::Text>, _>(value)?;
+                }
             }
         }
         Ok(())

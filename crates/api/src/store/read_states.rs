@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::connection::on_backend;
+use super::connection::{Database, on_backend};
 use super::prepared::{insert_all, padded, pieces, prepared, written};
 use super::schema::{read_states, users};
 use super::{Id, ParticipantKind, Reader, StoreError, Writer};
@@ -156,9 +156,43 @@ impl Writer<'_> {
         activity: i64,
     ) -> Result<(), StoreError> {
         let (known, new): (Vec<&Badge>, Vec<_>) = readers.iter().partition(|it| it.here.is_some());
-        let known: Vec<&str> =
-            known.into_iter().map(|it| it.user.as_str()).chain([author]).collect();
-        for users in pieces(&known) {
+        match &mut *self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(_) => {
+                let known: Vec<&str> =
+                    known.into_iter().map(|it| it.user.as_str()).chain([author]).collect();
+                self.raise_known(thread, author, &known, activity)?;
+                let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
+                self.add_unread_total(&users, 1)?;
+            }
+            #[cfg(feature = "mysql")]
+            Database::Mysql(_) => {
+                let users: Vec<&str> =
+                    readers.iter().map(|it| it.user.as_str()).chain([author]).collect();
+                self.raise_at_once(thread, author, &users, activity)?;
+            }
+        }
+        let new: Vec<ReadState> = new
+            .into_iter()
+            .map(|it| ReadState {
+                unread_count: 1,
+                unread_activity: Some(activity),
+                ..ReadState::new(&it.user, thread)
+            })
+            .collect();
+        insert_all!(self.database, read_states::table, &new);
+        Ok(())
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn raise_known(
+        &mut self,
+        thread: Id,
+        author: &str,
+        users: &[&str],
+        activity: i64,
+    ) -> Result<(), StoreError> {
+        for users in pieces(users) {
             written(
                 "UPDATE `read_states` SET `unread_count` = `unread_count` + CASE `reader_id` WHEN ",
             )
@@ -176,17 +210,39 @@ impl Writer<'_> {
             .sql(" OR `unread_activity` IS NOT NULL)")
             .execute(self.database)?;
         }
-        let new: Vec<ReadState> = new
-            .into_iter()
-            .map(|it| ReadState {
-                unread_count: 1,
-                unread_activity: Some(activity),
-                ..ReadState::new(&it.user, thread)
-            })
-            .collect();
-        insert_all!(self.database, read_states::table, &new);
-        let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
-        self.add_unread_total(&users, 1)
+        Ok(())
+    }
+
+    /// Counts and sums in one statement, since each is a round trip. Who has no state in this thread yet has a sum.
+    #[cfg(feature = "mysql")]
+    fn raise_at_once(
+        &mut self,
+        thread: Id,
+        author: &str,
+        users: &[&str],
+        activity: i64,
+    ) -> Result<(), StoreError> {
+        for users in pieces(users) {
+            written(
+                "UPDATE `users` LEFT JOIN `read_states` ON `read_states`.`reader_id` = `users`.`id` \
+                 AND `read_states`.`kind` = ",
+            )
+            .text(ParticipantKind::User.as_str())
+            .sql(" AND `read_states`.`thread_id` = ")
+            .number(thread)
+            .sql(" SET `users`.`unread_total` = `users`.`unread_total` + CASE `users`.`id` WHEN ")
+            .text(author)
+            .sql(" THEN 0 ELSE 1 END, `read_states`.`unread_count` = `read_states`.`unread_count` + CASE `users`.`id` WHEN ")
+            .text(author)
+            .sql(" THEN 0 ELSE 1 END, `read_states`.`unread_activity` = CASE WHEN `users`.`id` = ")
+            .text(author)
+            .sql(" AND `read_states`.`unread_activity` IS NULL THEN NULL ELSE ")
+            .number(activity)
+            .sql(" END WHERE `users`.`id` IN ")
+            .texts(users)
+            .execute(self.database)?;
+        }
+        Ok(())
     }
 
     /// Counts one message less for these users, each of whom has some unread in this thread.

@@ -3,7 +3,7 @@
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::connection::on_backend;
+use super::connection::{Database, on_backend};
 use super::prepared::{padded, pieces, prepared, written};
 use super::schema::{participants, read_states, threads};
 use super::text_enum::text_enum;
@@ -423,20 +423,43 @@ impl Writer<'_> {
         activity: i64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        written("UPDATE `threads` SET `last_message_id` = ")
-            .number(last_message)
-            .sql(", `activity` = ")
-            .number(activity)
-            .sql(", `updated_at` = ")
-            .moment(now)
-            .sql(" WHERE `id` = ")
-            .number(thread)
-            .execute(self.database)?;
-        written("UPDATE `participants` SET `activity` = ")
-            .number(activity)
-            .sql(" WHERE `thread_id` = ")
-            .number(thread)
-            .execute(self.database)?;
+        match &mut *self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(connection) => {
+                written("UPDATE `threads` SET `last_message_id` = ")
+                    .number(last_message)
+                    .sql(", `activity` = ")
+                    .number(activity)
+                    .sql(", `updated_at` = ")
+                    .moment(now)
+                    .sql(" WHERE `id` = ")
+                    .number(thread)
+                    .execute(connection)?;
+                written("UPDATE `participants` SET `activity` = ")
+                    .number(activity)
+                    .sql(" WHERE `thread_id` = ")
+                    .number(thread)
+                    .execute(connection)?;
+            }
+            // Both at once, since each statement is a round trip.
+            #[cfg(feature = "mysql")]
+            Database::Mysql(connection) => {
+                written(
+                    "UPDATE `threads` LEFT JOIN `participants` ON `participants`.`thread_id` = `threads`.`id` \
+                     SET `threads`.`last_message_id` = ",
+                )
+                .number(last_message)
+                .sql(", `threads`.`activity` = ")
+                .number(activity)
+                .sql(", `threads`.`updated_at` = ")
+                .moment(now)
+                .sql(", `participants`.`activity` = ")
+                .number(activity)
+                .sql(" WHERE `threads`.`id` = ")
+                .number(thread)
+                .execute(connection)?;
+            }
+        }
         Ok(())
     }
 }

@@ -131,7 +131,7 @@ build() {
   command -v cargo >/dev/null \
     || die 'cargo is missing. Install Rust (https://rustup.rs), or build as yourself and use --binaries target/release'
   command -v npm >/dev/null || die 'npm is missing. Install Node.js 20 or later (https://nodejs.org)'
-  step 'Building the release; the first time takes a few minutes'
+  step 'Building the release; the first time takes ten minutes or so'
   (
     cd "$here/.."
     npm --prefix web ci --no-audit --no-fund --loglevel=error
@@ -276,6 +276,7 @@ configure() {
     export CHAFFER_DATABASE_URL=sqlite://$data/chaffer.db
     read_settings
   fi
+  if is_default files.folder; then export CHAFFER_FILES_FOLDER=$data/files; fi
   check_database_file
   check_ports
   back_up

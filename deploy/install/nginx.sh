@@ -46,10 +46,33 @@ apply_nginx() {
   fi
   if ! nginx_runs; then
     say '    nginx does not run: start it'
-  elif ! nginx -s reload 2>"$scratch/nginx.log"; then
+  elif ! reload_nginx; then
     say "    nginx does not reload: $(<"$scratch/nginx.log")" >&2
     return 1
   fi
+}
+
+# Until the workers from before have heard of it, they take connections and serve the old configuration.
+reload_nginx() {
+  local master workers
+  master=$(</run/nginx.pid)
+  workers=$(cat "/proc/$master/task/$master/children" 2>/dev/null)
+  nginx -s reload 2>"$scratch/nginx.log" || return 1
+  for _ in {1..50}; do
+    # shellcheck disable=SC2086 # several
+    some_serve $workers || return 0
+    sleep 0.1
+  done
+}
+
+# some_serve PID...: whether one of these workers goes on as if nothing had been said.
+some_serve() {
+  local pid title
+  for pid; do
+    title=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")
+    [[ $title != 'nginx: worker process'* || $title == *'shutting down'* ]] || return 0
+  done
+  return 1
 }
 
 # Before anything is changed.

@@ -262,6 +262,7 @@ configure() {
     [[ -z $site && -z ${CHAFFER_DATABASE_URL:-} ]] || say "    $config is there and stays as it is"
     forget_environment
     read_settings
+    move_files_folder
     check_configuration
     check_ports
     back_up
@@ -294,6 +295,14 @@ configure() {
   forget_environment
   protect_configuration
   check_configuration
+  read_settings
+}
+
+# Installations of the first days were told to keep files where their daemons may not write.
+move_files_folder() {
+  [[ $(setting files.folder) == "$etc/files" ]] || return 0
+  sed -i "s|^folder = \"$etc/files\"|folder = \"$data/files\"|" "$config"
+  say "    files.folder is $data/files now: $etc/files cannot be written to"
   read_settings
 }
 

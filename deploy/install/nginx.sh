@@ -58,11 +58,12 @@ reload_nginx() {
   master=$(</run/nginx.pid)
   workers=$(cat "/proc/$master/task/$master/children" 2>/dev/null)
   nginx -s reload 2>"$scratch/nginx.log" || return 1
-  for _ in {1..50}; do
+  for _ in {1..100}; do
     # shellcheck disable=SC2086 # several
     some_serve $workers || return 0
     sleep 0.1
   done
+  say '    nginx takes its time to reload: look into its log if the chat does not answer' >&2
 }
 
 # some_serve PID...: whether one of these workers goes on as if nothing had been said.

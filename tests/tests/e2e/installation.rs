@@ -128,7 +128,13 @@ async fn installs_upgrades_and_uninstalls(debian: &Debian) -> Result<()> {
     let local = debian.path("/etc/chaffer/chaffer.local.toml");
     let port = "push.http_listen = '127.0.0.1:8193' # not 8093\n";
     std::fs::write(&local, format!("{UNLIMITED}{port}"))?;
+    // As the first versions wrote it, where no daemon may write.
+    let config = debian.path("/etc/chaffer/chaffer.toml");
+    let (good, bad) = ("\"/var/lib/chaffer/files\"", "\"/etc/chaffer/files\"");
+    std::fs::write(&config, std::fs::read_to_string(&config)?.replace(good, bad))?;
     talk.goes_on_through_upgrades(debian, 2).await?;
+    ensure!(std::fs::read_to_string(&config)?.contains(good), "it is still {bad}");
+    the_doctor_finds_nothing(debian).await?;
     assert_eq!(Api::new("http://127.0.0.1:8193")?.get("/readyz").await?.status, 200);
 
     // A version that does not get ready: the one before runs again.

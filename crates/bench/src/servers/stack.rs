@@ -98,9 +98,17 @@ shop = [\"0123456789abcdef0123456789abcdef\"]
         let body = json!({"subject": product, "vendor_id": vendor});
         let thread = self.shop(Some(&buyer))?.call("POST", "/v1/threads", &body)?;
         let thread = thread["id"].as_i64().context("the thread has no id")?;
-        let mut caller = Http::connect(self.address, &token(&mut shop, &buyer)?)?;
+        let (address, token) = (self.address, token(&mut shop, &buyer)?);
         let path = format!("/v1/threads/{thread}/messages");
-        Ok(move |text: &str| caller.call("POST", &path, &json!({"text": text})).map(|_| ()))
+        // Not connected before there is something to say: the API waits ten seconds for that.
+        let mut connection = None;
+        Ok(move |text: &str| {
+            let caller = match &mut connection {
+                Some(caller) => caller,
+                none => none.insert(Http::connect(address, &token)?),
+            };
+            caller.call("POST", &path, &json!({"text": text})).map(|_| ())
+        })
     }
 }
 

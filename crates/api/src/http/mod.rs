@@ -210,7 +210,7 @@ pub fn beside(config: &mut actix_web::web::ServiceConfig, state: &Arc<State>) {
 /// Which pages may call from a browser.
 pub fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
-        .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
+        .allowed_methods(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers(["authorization", "content-type", "idempotency-key", "x-request-id"])
         .expose_headers(["x-request-id", "retry-after"])
         .expose_headers([limits::LIMIT, limits::REMAINING, limits::RESET])

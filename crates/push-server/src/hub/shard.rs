@@ -37,11 +37,14 @@ const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(60);
 /// So many commands are taken from the queue at once.
 const MAX_BATCH: usize = 256;
 
-/// A shard that wrote for so long, and finds that more has come meanwhile, is behind. It rests for twice as long, up
-/// to a bound, so that still more goes out together: a delivery gets cheaper instead of later and later, and PHP
-/// and the database get their turn. One that keeps up never rests, nor do events for the few whom a message
+/// A shard that wrote for so long, and either wrote for a quarter of the time lately or finds that more has come meanwhile,
+/// will hardly keep up: the clients, or the network's part of the kernel, take as much again. It rests for a multiple of
+/// that, up to a bound, so that several events go out together: a delivery gets cheaper instead of later and later, and PHP
+/// and the database get their turn. One that has time to spare never rests, nor do events for the few whom a message
 /// concerns, which never take so long.
 const LONG_BURST: Duration = Duration::from_millis(1);
+const MOST: f64 = 0.25;
+const REST: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
@@ -104,6 +107,8 @@ impl Shard {
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut batch = Vec::new();
+        // When the last long burst ended.
+        let mut written = Instant::now();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -114,8 +119,11 @@ impl Shard {
                         break;
                     }
                     let busy = std::mem::take(&mut self.delivering);
-                    if busy >= LONG_BURST && !commands.is_empty() {
-                        tokio::time::sleep((busy * 2).min(LONGEST_REST)).await;
+                    if busy >= LONG_BURST {
+                        let passed = std::mem::replace(&mut written, Instant::now()).elapsed();
+                        if !commands.is_empty() || busy > passed.mul_f64(MOST) {
+                            tokio::time::sleep((busy * REST).min(LONGEST_REST)).await;
+                        }
                     }
                 }
                 _ = tick.tick() => self.tick(Utc::now()),

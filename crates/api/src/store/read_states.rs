@@ -155,25 +155,20 @@ impl Writer<'_> {
         readers: &[Badge],
         activity: i64,
     ) -> Result<(), StoreError> {
-        let (known, new): (Vec<&Badge>, Vec<_>) = readers.iter().partition(|it| it.here.is_some());
+        let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
+        let with_author: Vec<&str> = users.iter().copied().chain([author]).collect();
         match &mut *self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(_) => {
-                let known: Vec<&str> =
-                    known.into_iter().map(|it| it.user.as_str()).chain([author]).collect();
-                self.raise_known(thread, author, &known, activity)?;
-                let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
+                self.raise_counts(thread, author, &with_author, activity)?;
                 self.add_unread_total(&users, 1)?;
             }
             #[cfg(feature = "mysql")]
-            Database::Mysql(_) => {
-                let users: Vec<&str> =
-                    readers.iter().map(|it| it.user.as_str()).chain([author]).collect();
-                self.raise_at_once(thread, author, &users, activity)?;
-            }
+            Database::Mysql(_) => self.raise_at_once(thread, author, &with_author, activity)?,
         }
-        let new: Vec<ReadState> = new
-            .into_iter()
+        let new: Vec<ReadState> = readers
+            .iter()
+            .filter(|it| it.here.is_none())
             .map(|it| ReadState {
                 unread_count: 1,
                 unread_activity: Some(activity),
@@ -184,8 +179,9 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// The counts alone, of those who have a state in this thread.
     #[cfg(feature = "sqlite")]
-    fn raise_known(
+    fn raise_counts(
         &mut self,
         thread: Id,
         author: &str,

@@ -27,16 +27,20 @@ pub(crate) async fn delete(store: &Store, id: String) -> Result<(), StoreError> 
     pace::write(store, move |writer| writer.delete_webhook(&id)).await
 }
 
-/// Goes on with what was cut short.
+/// Goes on with what was cut short, each by itself.
 ///
 /// # Errors
-/// The store's own.
+/// When it cannot be told which webhooks there are.
 pub(crate) async fn resume(store: &Store) -> Result<(), StoreError> {
     for webhook in pace::read(store, |reader| reader.webhooks_and_deleted()).await? {
-        match (webhook.deleted_at, webhook.status) {
-            (Some(_), _) => delete(store, webhook.id).await?,
-            (None, WebhookStatus::Disabled) => give_up(store, webhook.id).await?,
-            (None, WebhookStatus::Active) => {}
+        let id = webhook.id.clone();
+        let done = match (webhook.deleted_at, webhook.status) {
+            (Some(_), _) => delete(store, id).await,
+            (None, WebhookStatus::Disabled) => give_up(store, id).await,
+            (None, WebhookStatus::Active) => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::warn!(webhook = webhook.id, %error, "cannot go on with a webhook; trying again later");
         }
     }
     Ok(())

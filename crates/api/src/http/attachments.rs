@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::Problem;
-use super::extract::{Nothing, Query, Sender, context, path_number, too_large, too_slow};
+use super::extract::{Nothing, Query, Sender, context, path_number, too_large};
 use super::limits::uploader;
 use super::openapi::{BodyErrors, Errors};
 use super::{Shared, State};
@@ -126,6 +126,15 @@ fn busy(full: Full) -> Problem {
     };
     let problem = Problem::new(status, "too_many_uploads_at_once", detail);
     Problem { retry_after: Some(1), ..problem }
+}
+
+fn too_slow() -> Problem {
+    let detail = format!(
+        "The file comes too slowly: nothing for {} seconds, less than {LEAST_RATE} bytes a second, or not all within {}.",
+        SILENCE.as_secs(),
+        UPLOAD_TIMEOUT.as_secs()
+    );
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
 }
 
 fn bad_file(detail: &str) -> Problem {

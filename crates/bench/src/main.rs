@@ -65,8 +65,10 @@ fn main() -> Result<()> {
     raise_file_limit()?;
     let start = Instant::now();
     let mut text = String::new();
+    let mut left_out = Vec::new();
     for (name, run) in scenarios::ALL {
         if !arguments.scenarios.is_empty() && !arguments.scenarios.iter().any(|word| word == name) {
+            left_out.push(*name);
             continue;
         }
         let sheet = run(arguments.repeats).with_context(|| format!("scenario {name}"))?;
@@ -75,7 +77,10 @@ fn main() -> Result<()> {
         text.push_str(&table);
         text.push('\n');
     }
-    let took = format!("The whole run took {} s.", start.elapsed().as_secs());
+    let mut took = format!("The whole run took {} s.", start.elapsed().as_secs());
+    if !left_out.is_empty() {
+        took.push_str(&format!(" Left out: {}.", left_out.join(", ")));
+    }
     say(&took)?;
     if let Some(path) = arguments.report {
         let report = format!("{HEAD}\n{}\n{text}{took}\n", machine::describe());

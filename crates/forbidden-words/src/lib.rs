@@ -7,7 +7,7 @@
 //! | module | job |
 //! | --- | --- |
 //! | `fold` | one spelling for all disguises of a letter, with the way back to the original bytes |
-//! | `units`, `words` | words and phrases: one automaton for candidates, then each is read closely |
+//! | `units`, `words`, `split` | words and phrases: one automaton for candidates, then each is read closely |
 //! | `contacts`, `tlds`, `phones` | e-mail addresses and links; phone numbers |
 //! | `patterns` | regular expressions, and phrases without letters |
 //! | `matcher`, `mask` | the whole list over one text; the masked text |
@@ -19,6 +19,7 @@ mod mask;
 mod matcher;
 mod patterns;
 mod phones;
+mod split;
 mod tlds;
 mod units;
 mod words;

@@ -11,6 +11,9 @@ pub(crate) struct Gap {
     pub(crate) chars: usize,
     /// Whether one of them is a space.
     pub(crate) has_space: bool,
+    pub(crate) has_apostrophe: bool,
+    /// Whether something else begins behind it: a full stop, a comma, a bracket, a new line.
+    pub(crate) has_stop: bool,
 }
 
 /// What a unit was written with.
@@ -104,7 +107,7 @@ pub(crate) enum Signs {
 /// The units of a text.
 pub(crate) fn units(text: &str, signs: Signs) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::with_capacity(text.len());
-    let mut gap = Gap { chars: usize::MAX, has_space: true };
+    let mut gap = Gap { chars: usize::MAX, has_space: true, ..Gap::default() };
     let mut before = ' ';
     for (at, c) in text.char_indices() {
         let end = at + c.len_utf8();
@@ -136,6 +139,8 @@ pub(crate) fn units(text: &str, signs: Signs) -> Vec<Unit> {
         } else if others > 0 {
             gap.chars = gap.chars.saturating_add(1);
             gap.has_space |= c.is_whitespace();
+            gap.has_apostrophe |= matches!(c, '\'' | '’' | '‘' | '`' | '´' | '＇');
+            gap.has_stop |= ends_a_thought(c);
         } else if fold::is_accent(c)
             && let Some(last) = units.last_mut().filter(|last| last.end == at)
         {
@@ -144,6 +149,31 @@ pub(crate) fn units(text: &str, signs: Signs) -> Vec<Unit> {
         before = c;
     }
     units
+}
+
+/// What stands between two words that have nothing to do with each other.
+fn ends_a_thought(c: char) -> bool {
+    matches!(
+        c,
+        '.' | ','
+            | ';'
+            | ':'
+            | '!'
+            | '?'
+            | '…'
+            | '('
+            | ')'
+            | '['
+            | ']'
+            | '"'
+            | '«'
+            | '»'
+            | '“'
+            | '”'
+            | '„'
+            | '\n'
+            | '\r'
+    )
 }
 
 /// Whether a letter, a digit or another such sign stands right beside these bytes.

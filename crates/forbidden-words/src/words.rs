@@ -9,7 +9,8 @@ use std::ops::Range;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::fold;
-use crate::units::{Signs, Unit, Written, class, is_sign, span, units};
+use crate::split;
+use crate::units::{Gap, Signs, Unit, Written, class, is_sign, span, units};
 
 /// The widest gap within a word that is a disguise, in characters.
 const MAX_GAP: usize = 3;
@@ -221,7 +222,8 @@ impl Words {
 
 /// Reads a word from a unit on: its bytes, and the unit behind it.
 fn read(units: &[Unit], start: usize, word: &Word) -> Option<(Range<usize>, usize)> {
-    let mut reading = Reading { units, word, free: Vec::new(), left: MAX_READINGS };
+    let (free, doubled) = (Vec::new(), Vec::new());
+    let mut reading = Reading { units, word, free, doubled, left: MAX_READINGS };
     let end = reading.from(0, start, start)?;
     let mut range = start..end;
     // `word*` is the whole word that begins so.
@@ -239,6 +241,8 @@ struct Reading<'a> {
     word: &'a Word,
     /// The units before which the phrase has a gap of its own.
     free: Vec<usize>,
+    /// The letters that are written twice for once.
+    doubled: Vec<usize>,
     left: u32,
 }
 
@@ -251,7 +255,8 @@ impl Reading<'_> {
             let ends = word.open_end || ends_word(units, at, word.letters.last().copied()?);
             return (ends && self.is_meant(start..at)).then_some(at);
         };
-        // The same letter several times within a word: as often as it has to be, or, drawn out (`heeey`), from three on.
+        // The same letter several times within a word: as often as it has to be, or, drawn out (`heeey`), from three on, or
+        // twice for once, if that is meant (`eemmaaiill`).
         let begins = |letter: usize| word.begins.get(letter).copied().unwrap_or(true);
         let mut count = 1;
         while word.letters.get(letter + count) == Some(&wanted) && !begins(letter + count) {
@@ -261,30 +266,53 @@ impl Reading<'_> {
         if !run.iter().all(|unit| unit.is(wanted)) {
             return None;
         }
-        let kept = self.free.len();
+        let kept = (self.free.len(), self.doubled.len());
         if letter > 0 && begins(letter) {
             self.free.push(at);
         }
         let rest = units.get(at + 1..).unwrap_or_default();
         let touching = rest.iter().take_while(|it| it.touches() && it.is(wanted)).count() + 1;
-        let found = self.from(letter + count, at + count, start).or_else(|| {
-            if touching >= 3 && touching > count {
-                self.from(letter + count, at + touching, start)
-            } else {
-                None
-            }
-        });
+        let mut found = self.from(letter + count, at + count, start);
+        if found.is_none() && touching >= 3 && touching > count {
+            found = self.from(letter + count, at + touching, start);
+        }
+        let is_letter = |unit: &Unit| unit.written == Written::Letter;
+        if found.is_none()
+            && (count, touching) == (1, 2)
+            && units.get(at..at + 2).is_some_and(|pair| pair.iter().all(is_letter))
+        {
+            self.doubled.push(letter);
+            found = self.from(letter + 1, at + 2, start);
+        }
         if found.is_none() {
-            self.free.truncate(kept);
+            self.free.truncate(kept.0);
+            self.doubled.truncate(kept.1);
         }
         found
+    }
+
+    /// Whether letters are doubled on purpose: not `good` for `god`, nor `looser` for `loser`, but `emmaill`, and `telegramm`.
+    fn is_doubling_meant(&self) -> bool {
+        let letters = &self.word.letters;
+        let length = letters.len();
+        match self.doubled.as_slice() {
+            [] => true,
+            [one] => {
+                let is_edge = *one == 0 || *one + 1 == length;
+                length > MIN_LONG || (is_edge && length >= split::MIN_LETTERS)
+            }
+            some => {
+                let same = letters.windows(2).filter(|it| it.first() == it.last()).count();
+                length >= MIN_LONG || some.len() + 2 * same >= length
+            }
+        }
     }
 
     /// Whether these units are the word on purpose: the gaps are a disguise, and the digits are letters.
     fn is_meant(&self, range: Range<usize>) -> bool {
         let (units, word) = (self.units, self.word);
         let Some(read) = units.get(range.clone()) else { return false };
-        if !self.are_letters(read) {
+        if !self.are_letters(read) || !self.is_doubling_meant() {
             return false;
         }
         let is_free = |at: usize| self.free.contains(&at);
@@ -305,8 +333,36 @@ impl Reading<'_> {
             return false;
         }
         // A hyphen or a dot within a word is a disguise; a space may just as well stand between two words.
-        let has_space = disguise.iter().any(|(_, gap)| gap.has_space);
-        !has_space || is_spelled || (read.len() >= 6 && groups >= 3 && read.len() <= 3 * groups)
+        if is_spelled {
+            return true;
+        }
+        if !disguise.iter().any(|(_, gap)| gap.has_space) {
+            return !self.is_contraction(&disguise);
+        }
+        let is_shredded = read.len() >= 6 && groups >= 3 && read.len() <= 3 * groups;
+        (is_shredded || self.is_apart(&range, &disguise)) && split::is_one_word(read)
+    }
+
+    /// Whether nothing but spaces and ornaments stand in the word, and it is all that stands there: not the `s hit` of `it's hit`.
+    fn is_apart(&self, range: &Range<usize>, disguise: &[(usize, Gap)]) -> bool {
+        let edge = |at: usize| {
+            self.units.get(at).is_none_or(|unit| !unit.touches() && !unit.gap.has_apostrophe)
+        };
+        disguise.iter().all(|(_, gap)| !gap.has_stop && !gap.has_apostrophe)
+            && edge(range.start)
+            && edge(range.end)
+    }
+
+    /// `he'll`, which is no `hell`.
+    fn is_contraction(&self, disguise: &[(usize, Gap)]) -> bool {
+        let [(at, gap)] = disguise else { return false };
+        let behind = self.units.get(*at + 1..).unwrap_or_default();
+        let length = behind.iter().take_while(|unit| unit.touches()).count() + 1;
+        let end: String =
+            self.units.iter().skip(*at).take(length).map(|unit| unit.letter).collect();
+        gap.chars == 1
+            && gap.has_apostrophe
+            && matches!(end.as_str(), "s" | "t" | "d" | "m" | "ll" | "re" | "ve")
     }
 
     /// Whether single letters with the same gaps go on before or behind: `c l a s s`.
@@ -338,7 +394,9 @@ impl Reading<'_> {
             [one, other] => is_letter(one) != is_letter(other),
             _ => false,
         });
-        letters > 0 && (letters >= digits || turns.count() > 1)
+        // Those that the word has itself are no disguise.
+        let instead = digits.saturating_sub(wants_digits);
+        letters > 0 && (letters >= instead || turns.count() > 1)
     }
 }
 

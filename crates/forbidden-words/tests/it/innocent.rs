@@ -46,12 +46,83 @@ fn a_word_inside_an_innocent_longer_word_is_left_alone() {
             "good",
             "Samsung A55, A 55, a55",
             "455 pieces, $5, $55, 5.55, 4.5.5",
-            "e mail",
             "emails",
             "MAIL",
             "smalls",
         ],
     );
+}
+
+#[test]
+fn neighbours_that_only_spell_a_word_are_left_alone() {
+    let list = phrases(&[
+        "penis",
+        "idiot",
+        "идиот",
+        "наличные",
+        "email",
+        "illness",
+        "shit",
+        "hell",
+        "ill",
+        "shell",
+        "well",
+        "cant",
+        "forbid",
+        "asset",
+        "дурак",
+        "ass",
+        "tits",
+        "another",
+        "pushit",
+        "atone",
+        "сука",
+        "crap",
+    ]);
+    all_stay(
+        &list,
+        &[
+            "The pen is new, and so is the cap.",
+            "иди от метро прямо",
+            "оплата на личные нужды",
+            "cinema illnesses",
+            "them ail, cinema il y a",
+            "It's hit the table, his hit, this hit",
+            "he'll come, she’ll come, I'll see, we'll do",
+            "you can't",
+            "bids are for bidders: for bid one",
+            "as set in the order",
+            "что эта дура к нам привязалась",
+            "size as S or M",
+            "size S hit me",
+            "price as 5, as $",
+            "an other one",
+            "Send it to Ema. Il vient.",
+            "Ema, il y a",
+            "Ema\nil",
+            "call Ema (il)",
+            "at one place",
+            "с ука",
+            "vitamin C rap",
+            "3 mail boxes, @ mail",
+        ],
+    );
+}
+
+#[test]
+fn letters_that_are_doubled_in_another_word_are_left_alone() {
+    let list = phrases(&[
+        "god", "loser", "later", "super", "diner", "lose", "met", "cop", "hot", "son", "coma",
+        "fuc", "ася",
+    ]);
+    all_stay(
+        &list,
+        &[
+            "good, a bit looser, the latter, supper, dinner, loose, meet, coop, hoot, soon, comma",
+            "Ассия",
+        ],
+    );
+    all_stay(&phrases(&["1488", "777"]), &["14488 11488 14888 7777"]);
 }
 
 #[test]

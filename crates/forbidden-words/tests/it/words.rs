@@ -28,7 +28,7 @@ fn a_word_is_found_however_it_is_disguised() {
             ("w\nh\na\nt\ns\na\np\np", "***"),
             ("what.sapp, whats-app, wh_at_sapp", "***, ***, ***"),
             ("wh at sa pp", "***"),
-            ("whаts арр", "whаts арр"),
+            ("whаts арр", "***"),
             ("wh4t54pp", "***"),
             ("wh@ts@pp", "***"),
             ("what$app", "***"),
@@ -52,6 +52,57 @@ fn a_word_is_found_however_it_is_disguised() {
             ("ид1от, иди0т, 1диот", "***, ***, ***"),
             ("vіber ѵiber 𝕧𝕚𝕓𝕖𝕣 ⓥⓘⓑⓔⓡ v̶i̶b̶e̶r̶", "*** *** *** *** ***"),
             ("скaйп, скайп, СКАЙП", "***, ***, ***"),
+        ],
+    );
+}
+
+#[test]
+fn a_word_is_found_with_a_space_somewhere_in_it() {
+    let list = phrases(&[
+        "whatsapp",
+        "email",
+        "fuck",
+        "instagram",
+        "телеграм",
+        "скайп",
+        "call me",
+        "наличные",
+    ]);
+    all_become(
+        &list,
+        &[
+            ("my ema il is", "my *** is"),
+            ("em ail, e mail, emai l, e ma il", "***, ***, ***, ***"),
+            ("Write to my EMA IL!", "Write to my ***!"),
+            ("what sapp, whats app, w hatsapp, whatsap p", "***, ***, ***, ***"),
+            ("wh 4t s4pp", "***"),
+            ("what  sapp, what - sapp, what _ sapp, what 🔥 sapp", "***, ***, ***, ***"),
+            ("whats\u{200b} \u{a0}app", "***"),
+            ("in stagram, insta gram, instagra m", "***, ***, ***"),
+            ("f uck, fu ck, fuc k", "***, ***, ***"),
+            ("теле грам, тел еграм, т елеграм", "***, ***, ***"),
+            ("ск айп", "***"),
+            ("ca ll me", "***"),
+            ("нал ичные, налич ные", "***, ***"),
+        ],
+    );
+}
+
+#[test]
+fn a_word_is_found_with_doubled_letters() {
+    let list = phrases(&["email", "whatsapp", "fuck", "sex", "телеграм", "pussy"]);
+    all_become(
+        &list,
+        &[
+            ("eemmaaiill emmaill emmaiil EeMmAaIiLl", "*** *** *** ***"),
+            ("eemail emaill", "*** ***"),
+            ("ee mm aa ii ll", "***"),
+            ("e.mm.a.ill", "***"),
+            ("wwhhaattssaapppp whattsapp", "*** ***"),
+            ("ffuucckk ffuck fuckk fuuuck", "*** *** *** ***"),
+            ("sseexx", "***"),
+            ("Телеграмм ттеелеграм", "*** ***"),
+            ("ppuussyy", "***"),
         ],
     );
 }
@@ -89,7 +140,7 @@ fn a_star_stands_for_the_rest_of_a_word() {
 
 #[test]
 fn languages_without_spaces_and_phrases_without_letters() {
-    let list = phrases(&["微信", "카톡", "ライン", "🍆", "c++", "1488", "h8", "ж", "x"]);
+    let list = phrases(&["微信", "카톡", "ライン", "🍆", "c++", "1488", "h8", "ж", "x", "12$a"]);
     all_become(
         &list,
         &[
@@ -102,6 +153,7 @@ fn languages_without_spaces_and_phrases_without_letters() {
             ("h8 H8 h88", "*** *** h88"),
             ("ж, дж", "***, дж"),
             ("x xx", "*** xx"),
+            ("12$a 12sa 12a", "*** *** 12a"),
         ],
     );
 }

@@ -16,6 +16,7 @@ stories!(
     b11_who_looks_at_the_thread_gets_no_mail,
     b11_each_person_chooses_and_one_click_unsubscribes,
     r12_templates_are_edited_checked_previewed_and_reset,
+    r12_a_subject_is_one_line_whatever_people_write,
     b1_no_mail_is_lost_when_daemons_and_servers_die,
     b11_a_mail_that_is_given_up_is_seen_and_tried_again,
     b11_an_answer_by_mail_goes_into_the_thread,
@@ -449,6 +450,33 @@ async fn r12_templates_are_edited_checked_previewed_and_reset(scene: &Scene) -> 
     assert_eq!(mail["text"].as_str().map(str::trim), Some("Hallo"));
     let gone = cast.boss.send(cast.boss.request(Method::DELETE, german)).await?;
     assert_eq!(gone.status, 204);
+    Ok(())
+}
+
+async fn r12_a_subject_is_one_line_whatever_people_write(scene: &Scene) -> Result<()> {
+    let mailing = Mailing::new(scene).await?;
+    let path = "/v1/mail/templates/vendor/new_thread/en";
+    let with = |subject: &str| json!({"subject": subject, "text": "x", "html": "x"});
+    let preview = format!("{path}/preview");
+    for subject in ["{{ thread.id }}\nBcc: evil@example.com", "{{ thread.id }}\r\n", "a\tb"] {
+        for answer in [
+            mailing.cast.boss.put(path, with(subject)).await?,
+            mailing.cast.boss.post(&preview, with(subject)).await?,
+        ] {
+            let wrong = answer.refused(422, "invalid_request")?;
+            assert_eq!(wrong["errors"][0]["pointer"], "/subject");
+        }
+    }
+    assert_eq!(mailing.cast.boss.get(path).await?.expect(200)?["is_default"], true);
+
+    let said = "{{ author.name }}: {{ messages[0].text }}";
+    mailing.cast.boss.put(path, with(said)).await?.expect(200)?;
+    mailing.thread("p1", "Hello\nBcc: evil@example.com\n\nX-Evil: yes").await?;
+    let mail = mailing.server.wait_for(SELLER, 1).await?;
+    let subject = "Bea Buyer: Hello Bcc: evil@example.com X-Evil: yes";
+    assert_eq!(header(&mail, "subject"), subject);
+    let headers = &mail["headers"];
+    ensure!(headers.get("bcc").is_none() && headers.get("x-evil").is_none(), "{mail}");
     Ok(())
 }
 

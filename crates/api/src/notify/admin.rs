@@ -85,7 +85,7 @@ impl From<Mail> for MailView {
     "html": "{% for message in messages %}<p>{{ message.text|linebreaks }}</p>{% endfor %}"
 }))]
 pub struct MailTemplateInput {
-    /// Of the subject, which becomes one line.
+    /// Of the subject: one line, without control characters.
     #[schema(example = "{{ author.name }}: {{ thread.subject }}")]
     pub subject: String,
     /// Of the plain text.

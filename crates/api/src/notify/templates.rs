@@ -145,6 +145,9 @@ pub fn check(kind: MailKind, parts: &Parts) -> Result<Parts, ChatError> {
                 .push(FieldError::body(pointer, format!("must not be longer than {limit} bytes")));
         } else if source.contains('\0') {
             errors.push(FieldError::body(pointer, "must not contain the character NUL"));
+        } else if *name == "subject" && source.contains(breaks_a_line) {
+            let detail = "must be one line, without line breaks, tabs and other control characters";
+            errors.push(FieldError::body(pointer, detail));
         } else {
             let found = check_part(kind, name, source);
             errors.extend(found.into_iter().map(|text| FieldError::body(pointer.clone(), text)));
@@ -235,9 +238,14 @@ fn run(
         .map_err(|_| Error::new(ErrorKind::InvalidOperation, "the text is not UTF-8"))
 }
 
+/// Whether a subject cannot hold this: control characters, and what Unicode calls separators of lines and paragraphs.
+fn breaks_a_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// Keeps a subject on one line, so that nothing in it becomes a header of its own.
 fn one_line(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String = text.chars().map(|c| if breaks_a_line(c) { ' ' } else { c }).collect();
     let words: Vec<&str> = plain.split_whitespace().collect();
     words.join(" ").chars().take(MAX_SUBJECT_CHARS).collect()
 }
@@ -472,8 +480,30 @@ mod tests {
     #[test]
     fn a_subject_stays_on_its_line() {
         let mut letter = letter::sample(MailKind::NewMessage, true);
-        letter.set_texts("a\r\nBcc: evil@example.com\u{85}x");
-        let mail = render(&parts("{{ messages[0].text }}\n\n", "x", "x"), &letter).unwrap();
-        assert_eq!(mail.subject, "a Bcc: evil@example.com x");
+        letter.set_texts("a\r\nBcc: evil@example.com\u{85}x\u{2028}y\tz\0");
+        // As an older version may have saved it, and as no check of the source can see.
+        for subject in ["{{ messages[0].text }}\n\n", "{{ '\\r\\n' }}{{ messages[0].text }}"] {
+            let mail = render(&parts(subject, "x", "x"), &letter).unwrap();
+            assert_eq!(mail.subject, "a Bcc: evil@example.com x y z");
+        }
+    }
+
+    #[test]
+    fn r12_a_subject_of_more_than_one_line_is_not_saved() {
+        for subject in [
+            "Hello\nBcc: evil@example.com",
+            "Hello\r\n",
+            "\rHello",
+            "a\tb",
+            "{{ thread.id }}\u{85}",
+            "a\u{2028}b",
+            "a\u{1b}[31m",
+            "{#\n#}x",
+        ] {
+            let found = wrong(MailKind::NewMessage, &parts(subject, "two\nlines", "<p>\n</p>"));
+            assert_eq!(found.len(), 1, "{subject:?}: {found:?}");
+            assert_eq!(found[0].0, "/subject");
+            assert!(found[0].1.contains("one line"), "{found:?}");
+        }
     }
 }

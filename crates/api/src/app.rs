@@ -29,7 +29,7 @@ use crate::limits::Limits;
 use crate::metrics::Calls;
 use crate::notify::addresses::MailKeys;
 use crate::notify::settings::MailSettings;
-use crate::notify::{self, Mailer};
+use crate::notify::{self, MailCounters, Mailer};
 use crate::outgoing::Outgoing;
 use crate::presence::SideDoor;
 use crate::publish::{Publisher, ZmqPush};
@@ -152,6 +152,7 @@ impl Api {
             attachments::set_public_url(&config.mail.public_url);
         }
         let mail = MailSettings::read(&config)?.map(Arc::new);
+        let mail_counters = Arc::<MailCounters>::default();
         if let Some(settings) = &mail {
             settings.warnings(&config).iter().for_each(|text| tracing::warn!("{text}"));
             let mailer = Mailer::new(
@@ -160,7 +161,7 @@ impl Api {
                 notify::connect(&config.mail)?,
                 side_door.clone(),
                 &config.api.name,
-                Arc::default(),
+                Arc::clone(&mail_counters),
             );
             tasks.push(tokio::spawn(mailer.clone().gather(stop.clone())));
             tasks.push(tokio::spawn(mailer.send(stop.clone())));
@@ -179,6 +180,7 @@ impl Api {
             webhooks: webhooks_handle,
             side_door,
             mail,
+            mail_counters,
             mail_keys: MailKeys::parse(&config.keys.mail)?,
             stopping: stopping.clone(),
             config,

@@ -8,8 +8,9 @@ use chaffer_shared::event::EventId;
 use chaffer_shared::metrics::{Counter, Histogram, SECONDS, Text};
 
 use crate::limits::Limits;
+use crate::notify::MailCounters;
 use crate::publish::PublisherHandle;
-use crate::store::Store;
+use crate::store::{MailQueue, Store};
 
 /// The calls so far. Labels come from our own route patterns and known methods, so nobody can make more of them.
 #[derive(Debug, Default)]
@@ -59,13 +60,23 @@ impl Calls {
     }
 }
 
-/// Everything in Prometheus' text format. The last stored event is passed in, where the database told it.
+/// What the database tells of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored {
+    /// The last stored event.
+    pub last_event: EventId,
+    /// What stands in the queue of mails.
+    pub mails: MailQueue,
+}
+
+/// Everything in Prometheus' text format. What the database told is passed in, where it did.
 pub fn render(
     calls: &Calls,
     limits: &Limits,
     store: &Store,
     publisher: &PublisherHandle,
-    last_event: Option<EventId>,
+    mails: &MailCounters,
+    stored: Option<Stored>,
 ) -> String {
     let mut text = Text::default();
     text.metric("chaffer_api_build_info", "gauge", "The version of this build; always 1.");
@@ -73,7 +84,8 @@ pub fn render(
     calls.render(&mut text);
     limits.render(&mut text);
     store.render_metrics(&mut text);
-    publisher.render_metrics(&mut text, last_event);
+    publisher.render_metrics(&mut text, stored.map(|it| it.last_event));
+    mails.render(&mut text, stored.map(|it| it.mails).as_ref());
     text.process();
     text.finish()
 }

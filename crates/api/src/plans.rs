@@ -265,6 +265,7 @@ fn rare_writes(fresh: &mut Fresh) {
             // One of the old threads.
             writer.forget_thread(1)?;
             writer.prune_audit_log(long_ago, 10)?;
+            writer.mail_queue(now)?;
             writer.prune_mails(long_ago, 10)?;
             writer.prune_deliveries(long_ago, 10)?;
             writer.prune_first_answers(long_ago, 10)?;

@@ -101,6 +101,19 @@ impl Mailing {
         self.cast.stack.database.query(sql).await.map(drop)
     }
 
+    /// Waits until Prometheus would read these lines.
+    async fn counted(&self, lines: &[&str]) -> Result<()> {
+        until("the mails are counted", async || {
+            let page = self.cast.stack.anonymous()?.get("/metrics").await?;
+            let has = |line: &&&str| page.text.lines().any(|it| it == **line);
+            match lines.iter().find(|line| !has(line)) {
+                Some(line) => anyhow::bail!("no `{line}` in {}", page.text),
+                None => Ok(true),
+            }
+        })
+        .await
+    }
+
     async fn inbound(&self, query: &str, raw: &str) -> Result<chaffer_tests::Answer> {
         let shop = &self.cast.shop;
         let call = shop.request(Method::POST, &format!("/v1/mail/inbound{query}"));
@@ -525,8 +538,8 @@ async fn b1_no_mail_is_lost_when_daemons_and_servers_die(scene: &Scene) -> Resul
 }
 
 async fn b11_a_mail_that_is_given_up_is_seen_and_tried_again(scene: &Scene) -> Result<()> {
-    let set = |setup: Setup| setup.set("mail.max_attempts", 2).set("mail.retry_seconds", 0);
-    let mailing = Mailing::with(scene, set).await?;
+    let twice = |setup: Setup| setup.set("mail.max_attempts", 2).set("mail.retry_seconds", 0);
+    let mailing = Mailing::with(scene, twice).await?;
     // The server says that it is in vain: once is enough.
     mailing.server.refuse(Some("550 5.1.1 nobody of that name"))?;
     mailing.thread("p1", "hello").await?;
@@ -550,6 +563,16 @@ async fn b11_a_mail_that_is_given_up_is_seen_and_tried_again(scene: &Scene) -> R
     .await?;
     let failed = mailing.queue("?state=failed").await?.first().cloned().unwrap_or(failed);
     assert_eq!(failed["attempts"], 2);
+    let counted = [
+        "chaffer_api_mails_total{outcome=\"sent\"} 0",
+        "chaffer_api_mails_total{outcome=\"failed\"} 2",
+        "chaffer_api_mail_retries_total 1",
+        "chaffer_api_mail_queue_mails{state=\"waiting\"} 0",
+        "chaffer_api_mail_queue_mails{state=\"sending\"} 0",
+        "chaffer_api_mail_queue_mails{state=\"failed\"} 2",
+        "chaffer_api_mail_overdue_seconds 0",
+    ];
+    mailing.counted(&counted).await?;
 
     // Mended, it is tried again.
     mailing.server.refuse(None)?;
@@ -561,7 +584,25 @@ async fn b11_a_mail_that_is_given_up_is_seen_and_tried_again(scene: &Scene) -> R
     mailing.server.wait_for(SELLER, 1).await?;
     mailing.state("?user_id=seller", "sent").await?;
     retry().await?.refused(409, "mail_not_failed")?;
-    Ok(())
+    let counted = [
+        "chaffer_api_mails_total{outcome=\"sent\"} 1",
+        "chaffer_api_mails_total{outcome=\"failed\"} 2",
+        "chaffer_api_mail_queue_mails{state=\"failed\"} 1",
+    ];
+    mailing.counted(&counted).await?;
+
+    // One that is answered before its time counts, too, and one that waits.
+    set(&mailing.cast, "mail_gather_seconds", 3600).await?;
+    let thread = mailing.thread("p3", "hello").await?;
+    mailing.counted(&["chaffer_api_mail_queue_mails{state=\"waiting\"} 1"]).await?;
+    let read = format!("/v1/threads/{thread}/read");
+    seller.post(&read, json!({"up_to": 1_000_000})).await?.expect(200)?;
+    mailing.hurry().await?;
+    let counted = [
+        "chaffer_api_mails_total{outcome=\"skipped\"} 1",
+        "chaffer_api_mail_queue_mails{state=\"waiting\"} 0",
+    ];
+    mailing.counted(&counted).await
 }
 
 async fn b11_an_answer_by_mail_goes_into_the_thread(scene: &Scene) -> Result<()> {

@@ -183,6 +183,11 @@ async fn b7_prometheus_reads_both_daemons(scene: &Scene) -> Result<()> {
     let unknown = "chaffer_api_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1";
     ensure!(has(unknown) && !page.text.contains("no/such"), "{}", page.text);
     ensure!(has("chaffer_api_push_connected 1"), "{}", page.text);
+    // What becomes of mails; `b11_a_mail_that_is_given_up_is_seen_and_tried_again` watches the numbers move.
+    for outcome in ["sent", "skipped", "failed"] {
+        let line = format!("chaffer_api_mails_total{{outcome=\"{outcome}\"}} 0");
+        ensure!(has(&line), "no `{line}` in {}", page.text);
+    }
     until("all that is stored is sent", async || {
         let page = cast.stack.anonymous()?.get("/metrics").await?;
         Ok(page.text.lines().any(|line| line == "chaffer_api_publish_lag_events 0"))

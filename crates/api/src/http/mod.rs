@@ -42,6 +42,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::files::Files;
 use crate::limits::Limits;
 use crate::metrics::Calls;
+use crate::notify::MailCounters;
 use crate::notify::addresses::MailKeys;
 use crate::notify::settings::MailSettings;
 use crate::outgoing::Outgoing;
@@ -85,6 +86,8 @@ pub struct State {
     pub webhooks: WebhooksHandle,
     /// The settings of the mails, when any are sent.
     pub mail: Option<Arc<MailSettings>>,
+    /// The mails so far.
+    pub mail_counters: Arc<MailCounters>,
     /// Knows the links in mails.
     pub mail_keys: MailKeys,
     /// Ends the long polls when the server stops.

@@ -23,10 +23,10 @@ mod quoting;
 mod smtp;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chaffer_shared::event::EventId;
+use chaffer_shared::metrics::{Counter, Text};
 use chrono::TimeDelta;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
@@ -37,7 +37,7 @@ use self::letter::Prepared;
 use self::settings::MailSettings;
 use self::smtp::{NotSent, Transport};
 use crate::presence::SideDoor;
-use crate::store::{Mail, MailState, Store, StoreError};
+use crate::store::{Mail, MailQueue, MailState, Store, StoreError};
 
 pub use smtp::connect;
 
@@ -54,13 +54,40 @@ const STOPPING: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub struct MailCounters {
     /// Taken by the SMTP server.
-    pub sent: AtomicU64,
+    pub sent: Counter,
     /// Not needed any more.
-    pub skipped: AtomicU64,
+    pub skipped: Counter,
     /// Attempts that failed and are made again.
-    pub retried: AtomicU64,
+    pub retried: Counter,
     /// Given up.
-    pub failed: AtomicU64,
+    pub failed: Counter,
+}
+
+impl MailCounters {
+    /// With what stands in the queue, where the database told it.
+    pub fn render(&self, text: &mut Text, queue: Option<&MailQueue>) {
+        let name = "chaffer_api_mails_total";
+        text.metric(name, "counter", "E-mails that this node has done with.");
+        for (outcome, count) in
+            [("sent", &self.sent), ("skipped", &self.skipped), ("failed", &self.failed)]
+        {
+            text.value(name, &[("outcome", outcome)], count.get());
+        }
+        let name = "chaffer_api_mail_retries_total";
+        text.counter(name, "Attempts to send that failed and are made again.", &self.retried);
+        let Some(queue) = queue else { return };
+        let name = "chaffer_api_mail_queue_mails";
+        text.metric(name, "gauge", "E-mails in the database: to be sent, being sent, given up.");
+        for (state, count) in
+            [("waiting", queue.waiting), ("sending", queue.sending), ("failed", queue.failed)]
+        {
+            text.value(name, &[("state", state)], count);
+        }
+        let name = "chaffer_api_mail_overdue_seconds";
+        let help =
+            "For how long the oldest e-mail that waits could have been sent; 0 when none is due.";
+        text.gauge(name, help, queue.overdue_seconds);
+    }
 }
 
 /// Sends mails.
@@ -243,7 +270,7 @@ impl Mailer {
         let ready = match self.store.read(prepare).await? {
             Prepared::Send(ready) => ready,
             Prepared::Skip(reason) => {
-                self.counters.skipped.fetch_add(1, Ordering::Relaxed);
+                self.counters.skipped.increment();
                 return Ok(ended(MailState::Skipped, Some(reason)));
             }
             Prepared::ToDigest => {
@@ -272,7 +299,7 @@ impl Mailer {
         };
         Ok(match sent {
             Ok(()) => {
-                self.counters.sent.fetch_add(1, Ordering::Relaxed);
+                self.counters.sent.increment();
                 tracing::debug!(mail = mail.id, kind = mail.kind.as_str(), "sent a mail");
                 Mail {
                     last_message_id: ready.last_message,
@@ -297,7 +324,7 @@ impl Mailer {
         let reason = Some(error.reason.clone());
         let status = error.status.as_deref().unwrap_or("none");
         if error.is_final || mail.attempts >= self.settings.max_attempts {
-            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+            self.counters.failed.increment();
             tracing::error!(
                 mail = mail.id,
                 attempts = mail.attempts,
@@ -312,7 +339,7 @@ impl Mailer {
                 ..mail
             };
         }
-        self.counters.retried.fetch_add(1, Ordering::Relaxed);
+        self.counters.retried.increment();
         tracing::warn!(
             mail = mail.id,
             attempts = mail.attempts,

@@ -108,7 +108,32 @@ pub struct MailFilter {
     pub below: Option<Id>,
 }
 
+/// How many mails stand in the queue, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailQueue {
+    /// To be sent, or to be tried again.
+    pub waiting: i64,
+    /// Being sent.
+    pub sending: i64,
+    /// Given up, and not forgotten yet.
+    pub failed: i64,
+    /// For how many seconds the oldest of those that wait could have been sent.
+    pub overdue_seconds: i64,
+}
+
 impl Reader<'_> {
+    /// How many mails stand in the queue.
+    pub(crate) fn mail_queue(&mut self, now: Timestamp) -> Result<MailQueue, StoreError> {
+        let mut count = |state: MailState| {
+            let mails = mails::table.filter(mails::state.eq(state));
+            mails.count().get_result::<i64>(self.database)
+        };
+        let (waiting, sending) = (count(MailState::Waiting)?, count(MailState::Sending)?);
+        let failed = count(MailState::Failed)?;
+        let due = self.due_mails(now, 1)?.pop().map(|mail| (now - mail.due_at).num_seconds());
+        Ok(MailQueue { waiting, sending, failed, overdue_seconds: due.unwrap_or(0) })
+    }
+
     /// One mail.
     pub(crate) fn mail(&mut self, id: Id) -> Result<Option<Mail>, StoreError> {
         Ok(mails::table.find(id).select(Mail::as_select()).first(self.database).optional()?)

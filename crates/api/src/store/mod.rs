@@ -65,7 +65,7 @@ pub use executor::{Commit, JobError, Store};
 pub use forbidden_words::{ForbiddenWord, ForbiddenWordFilter, WordAction, WordKind};
 pub use idempotency::FirstAnswer;
 pub use mail_templates::{Audience, MailTemplate};
-pub use mails::{Mail, MailChoice, MailFilter, MailKind, MailState, NewMail};
+pub use mails::{Mail, MailChoice, MailFilter, MailKind, MailQueue, MailState, NewMail};
 pub use messages::{Message, MessageOriginal, MessageVersion, NewMessage, SystemEntry};
 #[cfg(feature = "sqlite")]
 pub use ndjson::LineReport;

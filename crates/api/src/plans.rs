@@ -3,7 +3,7 @@
 use crate::chat::messages::{self, History};
 use crate::chat::screening::WordList;
 use crate::chat::unread::{self, ReadUpTo};
-use crate::chat::{events, export, search, starting, threads, users, vendors};
+use crate::chat::{events, export, search, starting, support, threads, users, vendors};
 use crate::search::indexer::gather;
 use crate::store::testing::{Fresh, complaint, databases};
 use crate::store::{
@@ -32,6 +32,7 @@ fn fill(fresh: &mut Fresh) {
                 vendors::save(writer, &context(), &format!("v{number}"), &input)?;
             }
             users::save(writer, &context(), "staff", &person(Role::Admin, None))?;
+            users::save(writer, &context(), "op", &person(Role::Operator, None))?;
             for vendor in 0..VENDORS {
                 let input = person(Role::VendorAdmin, Some(&format!("v{vendor}")));
                 users::save(writer, &context(), &format!("a{vendor}"), &input)?;
@@ -50,6 +51,13 @@ fn fill(fresh: &mut Fresh) {
                 if customer >= CUSTOMERS {
                     continue;
                 }
+                let mut input = about_product("help", "v0");
+                input.subject.subject_type = SubjectType::Support;
+                input.vendor_id = None;
+                let list = WordList::empty();
+                let (thread, _) =
+                    starting::start(writer, &acting(&id), &context(), &list, None, &[], &input)?;
+                support::take(writer, &acting("op"), &context(), thread.id)?;
                 for vendor in 0..VENDORS {
                     let input = about_product(&format!("p{vendor}"), &format!("v{vendor}"));
                     let (thread, _) = starting::start(
@@ -107,6 +115,8 @@ fn hot_calls(fresh: &mut Fresh) {
             ThreadFilter { subject_type: Some(SubjectType::Support), ..ThreadFilter::default() },
             ThreadFilter { vendor_id: Some("v1".into()), ..ThreadFilter::default() },
             ThreadFilter { customer_id: Some("c1".into()), ..ThreadFilter::default() },
+            ThreadFilter { operator_id: Some("staff".into()), ..ThreadFilter::default() },
+            ThreadFilter { operator_id: Some("op".into()), ..ThreadFilter::default() },
         ];
         for filter in filters {
             for unread in [None, Some(true), Some(false)] {
@@ -117,6 +127,7 @@ fn hot_calls(fresh: &mut Fresh) {
             for filter in [
                 ThreadFilter::default(),
                 ThreadFilter { vendor_id: Some("v1".into()), ..ThreadFilter::default() },
+                ThreadFilter { operator_id: Some("op".into()), ..ThreadFilter::default() },
             ] {
                 for unread in [None, Some(true)] {
                     fresh
@@ -173,12 +184,40 @@ fn hot_calls(fresh: &mut Fresh) {
     }
 }
 
+/// What an operator looks for among the support threads.
+fn the_operators_own(fresh: &mut Fresh) {
+    let filters = [
+        ThreadFilter { operator_id: Some("op".into()), ..ThreadFilter::default() },
+        ThreadFilter {
+            operator_id: Some("op".into()),
+            status: Some(ThreadStatus::Open),
+            customer_id: Some("c1".into()),
+            ..ThreadFilter::default()
+        },
+    ];
+    for person in ["op", "staff"] {
+        for filter in &filters {
+            for unread in [None, Some(true), Some(false)] {
+                let caller = acting(person);
+                fresh
+                    .read(|reader| {
+                        let page = threads::list(reader, &caller, filter, unread, 20)?;
+                        assert!(unread == Some(true) || !page.threads.is_empty(), "{filter:?}");
+                        search::list_threads(reader, &caller, "3", filter, unread, 20)
+                    })
+                    .unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn every_query_of_the_hot_calls_uses_an_index() {
     for mut fresh in databases() {
         fill(&mut fresh);
         let mut plans = fresh.plans(hot_calls);
         assert!(plans.len() > 100, "only {} statements were seen", plans.len());
+        plans.extend(fresh.plans(the_operators_own));
         plans.extend(fresh.plans(rare_writes));
         plans.extend(fresh.plans(what_is_kept_of_people));
         let complaints: std::collections::BTreeSet<String> = plans

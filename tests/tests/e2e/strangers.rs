@@ -208,6 +208,7 @@ async fn same(person: &Person, calls: &[(String, String)]) -> Result<Vec<(String
         "?subject_type=product",
         "?unread=true",
         "?status=open",
+        "?operator_id=helper",
         "?limit=1",
         "?vendor_id=v1&customer_id=buyer",
         "?q=kumquat",

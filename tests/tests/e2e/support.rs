@@ -12,6 +12,7 @@ stories!(
     o_support_goes_back_into_the_queue,
     o_support_is_taken_by_answering,
     o_support_that_is_closed_waits_no_more,
+    o_support_threads_are_listed_by_who_has_taken_them,
     o_support_queue_is_read_page_by_page_and_by_the_staff_alone,
 );
 
@@ -231,6 +232,76 @@ async fn o_support_that_is_closed_waits_no_more(scene: &Scene) -> Result<()> {
     let again = cast.buyer.patch(&path, json!({"status": "open"})).await?.expect(200)?;
     assert_eq!(again["support"]["operator"]["id"], "helper");
     assert_eq!(waiting(&cast.helper).await?, Vec::<i64>::new());
+    Ok(())
+}
+
+/// The threads of a list, or those of the messages that a search finds.
+async fn listed(person: &Person, path: &str) -> Result<Vec<i64>> {
+    let page = person.get(path).await?.expect(200)?;
+    let threads = page["threads"].as_array().into_iter().flatten().map(id_of);
+    let found = page["results"].as_array().into_iter().flatten().map(|it| id_of(&it["thread"]));
+    let mut all = threads.chain(found).collect::<Result<Vec<_>>>()?;
+    all.dedup();
+    Ok(all)
+}
+
+async fn o_support_threads_are_listed_by_who_has_taken_them(scene: &Scene) -> Result<()> {
+    let cast = Cast::new(scene).await?;
+    let colleague = colleague(&cast).await?;
+    let mut all = Vec::new();
+    for person in [&cast.buyer, &cast.outsider, &cast.seller, &cast.rival] {
+        all.push(asks(person, "Where is my kumquat?").await?);
+    }
+    let [first, second, third, waits] = all[..] else { anyhow::bail!("{all:?}") };
+    for (operator, thread) in [(&cast.helper, first), (&cast.helper, second), (&colleague, third)] {
+        operator.post(&take(thread), json!({})).await?.expect(200)?;
+    }
+    // Taking part in it is not having it.
+    cast.helper.say(third, "I know more about it.").await?;
+    for (filter, expected) in [
+        ("operator_id=helper", vec![second, first]),
+        ("operator_id=colleague", vec![third]),
+        ("operator_id=boss", vec![]),
+        ("operator_id=nobody", vec![]),
+        ("operator_id=buyer", vec![]),
+        ("operator_id=helper&customer_id=buyer", vec![first]),
+        ("operator_id=helper&subject_type=support&status=open", vec![second, first]),
+        ("operator_id=helper&subject_type=product", vec![]),
+        ("operator_id=helper&vendor_id=v1", vec![]),
+    ] {
+        for person in [&cast.helper, &colleague, &cast.boss] {
+            for path in ["/v1/threads?", "/v1/threads?q=kumquat&", "/v1/search?q=kumquat&"] {
+                let path = format!("{path}{filter}");
+                assert_eq!(listed(person, &path).await?, expected, "{}: {path}", person.id);
+            }
+        }
+    }
+    // A customer sees the own ones alone, by whatever they are filtered.
+    assert_eq!(listed(&cast.buyer, "/v1/threads?operator_id=helper").await?, [first]);
+    assert_eq!(listed(&cast.buyer, "/v1/threads?operator_id=colleague").await?, [0_i64; 0]);
+    assert_eq!(listed(&cast.outsider, "/v1/search?q=kumquat&operator_id=helper").await?, [second]);
+    cast.clerk
+        .get("/v1/threads?operator_id=helper")
+        .await?
+        .refused(403, "manage_messages_required")?;
+
+    // Page by page, and what is unread.
+    let page = cast.boss.get("/v1/threads?operator_id=helper&limit=1").await?.expect(200)?;
+    let cursor = page["next_cursor"].as_str().context("no second page")?;
+    let rest = format!("/v1/threads?operator_id=helper&limit=1&cursor={cursor}");
+    assert_eq!(listed(&cast.boss, &rest).await?, [first]);
+    cast.buyer.say(first, "Are you there?").await?;
+    let unread = "/v1/threads?operator_id=helper&unread=true";
+    assert_eq!(listed(&cast.helper, unread).await?, [first]);
+
+    // Put back it is nobody's, and then somebody else's, whose words are found as before.
+    cast.helper.post(&release(first), json!({})).await?.expect(200)?;
+    assert_eq!(listed(&cast.boss, "/v1/threads?operator_id=helper").await?, [second]);
+    assert_eq!(waiting(&cast.boss).await?, [first, waits]);
+    cast.boss.post(&take(first), json!({})).await?.expect(200)?;
+    for path in ["/v1/threads?operator_id=boss", "/v1/search?q=kumquat&operator_id=boss"] {
+        assert_eq!(listed(&colleague, path).await?, [first], "{path}");
+    }
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::search::highlight::{Highlight, highlight};
 use crate::search::index::{long_term, participant_token, subject_token};
 use crate::search::query::Query;
 use crate::store::{
-    Id, IdSet, Message, ParticipantKind, Reader, SearchTerm, Side, StoreError, Thread,
+    Id, IdSet, Message, ParticipantKind, Reader, SearchTerm, Side, StoreError, SubjectType, Thread,
     ThreadFilter, ThreadScope, User, epoch_of,
 };
 
@@ -270,9 +270,11 @@ impl Hunt {
             });
             wanted.push(terms.collect());
         }
-        let ThreadFilter { vendor_id, customer_id, subject_type, .. } = sieve.filter;
+        let ThreadFilter { vendor_id, customer_id, operator_id, subject_type, .. } = sieve.filter;
         wanted.extend(customer_id.iter().map(|id| vec![of(ParticipantKind::User, id)]));
         wanted.extend(vendor_id.iter().map(|id| vec![of(ParticipantKind::Vendor, id)]));
+        // Who has taken a thread since is not in the index; that somebody may have is.
+        let subject_type = subject_type.or(operator_id.as_ref().map(|_| SubjectType::Support));
         wanted.extend(subject_type.map(|subject| vec![exact(subject_token(subject))]));
         wanted.extend(sieve.query.terms().into_iter().map(|term| vec![term, long_term()]));
         let position = reader.search_position()?;

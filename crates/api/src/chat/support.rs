@@ -9,12 +9,9 @@ use super::rights::{self, Seen};
 use super::views::{PersonView, ThreadView};
 use super::{Caller, ChatError, Context, Credentials, Refusal, messages, threads, unread};
 use crate::store::{
-    Id, Participant, ParticipantKind, Reader, Role, Side, SubjectType, SystemEntry, Thread,
-    ThreadStatus, User, Writer,
+    ASSIGNEE, Id, Participant, ParticipantKind, Reader, Role, Side, SubjectType, SystemEntry,
+    Thread, ThreadStatus, User, Writer,
 };
-
-/// The role of the participant who has a support thread.
-const ASSIGNEE: &str = "assignee";
 
 /// Whether somebody looks after a support thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -36,6 +36,8 @@ macro_rules! list_query {
             vendor_id: Option<String>,
             /// With this customer.
             customer_id: Option<String>,
+            /// Support threads that this operator, or administrator, has taken.
+            operator_id: Option<String>,
             /// About this kind of thing.
             subject_type: Option<SubjectType>,
             /// Open or closed.
@@ -61,6 +63,7 @@ macro_rules! list_query {
                         flagged: self.flagged,
                         vendor_id: self.vendor_id,
                         customer_id: self.customer_id,
+                        operator_id: self.operator_id,
                         subject_type: self.subject_type,
                         status: self.status,
                         created_after: moment("created_after", self.created_after)?,

@@ -69,7 +69,7 @@ pub use mails::{Mail, MailChoice, MailFilter, MailKind, MailQueue, MailState, Ne
 pub use messages::{Message, MessageOriginal, MessageVersion, NewMessage, SystemEntry};
 #[cfg(feature = "sqlite")]
 pub use ndjson::LineReport;
-pub use participants::{Participant, ParticipantKind, Side};
+pub use participants::{ASSIGNEE, Participant, ParticipantKind, Side};
 #[cfg(feature = "mysql")]
 pub use platform::{Platform, PlatformMessage, PlatformThread, PlatformUser};
 pub use read_states::{Badge, ReadState};

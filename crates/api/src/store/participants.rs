@@ -57,6 +57,9 @@ pub struct Participant {
     pub activity: i64,
 }
 
+/// The role of the participant who has a support thread.
+pub const ASSIGNEE: &str = "assignee";
+
 /// So many of a participant's threads, those with the latest activity, are compared with another's.
 const LATEST: i64 = 500;
 

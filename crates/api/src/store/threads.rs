@@ -7,7 +7,9 @@ use super::connection::{Database, on_backend};
 use super::prepared::{padded, pieces, prepared, written};
 use super::schema::{participants, read_states, threads};
 use super::text_enum::text_enum;
-use super::{Id, Participant, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer};
+use super::{
+    ASSIGNEE, Id, Participant, ParticipantKind, Reader, Side, StoreError, Timestamp, Writer,
+};
 
 text_enum! {
     /// What a thread is about.
@@ -88,6 +90,8 @@ pub struct ThreadFilter {
     pub flagged: Option<bool>,
     pub vendor_id: Option<String>,
     pub customer_id: Option<String>,
+    /// The one of the staff who has it.
+    pub operator_id: Option<String>,
     pub subject_type: Option<SubjectType>,
     pub status: Option<ThreadStatus>,
     pub created_after: Option<Timestamp>,
@@ -130,16 +134,16 @@ impl ThreadFilter {
 
 diesel::alias!(participants as others: Others);
 
-/// Whether this participant is in the thread, on that side: a point look-up in the primary key. A macro, since the type
+/// Whether this participant is in the thread, with that side or role: a point look-up in the primary key. A macro, since the type
 /// of the condition has no name that can be written. Not `EXISTS`, which MariaDB turns into a join that it drives from the
 /// wrong side and has to sort.
 macro_rules! has_participant {
-    ($kind:expr, $side:expr, $id:expr) => {
+    ($kind:expr, $id:expr, $column:ident, $what:expr) => {
         others
             .filter(others.field(participants::thread_id).eq(threads::id))
             .filter(others.field(participants::kind).eq($kind))
             .filter(others.field(participants::participant_id).eq($id))
-            .filter(others.field(participants::side).eq($side))
+            .filter(others.field(participants::$column).eq($what))
             .filter(others.field(participants::left_at).is_null())
             .select(others.field(participants::thread_id))
             .single_value()
@@ -181,10 +185,16 @@ macro_rules! filtered {
             query = query.filter(threads::created_at.lt(before));
         }
         if let Some(vendor) = &filter.vendor_id {
-            query = query.filter(has_participant!(ParticipantKind::Vendor, Side::Vendor, vendor));
+            let kind = ParticipantKind::Vendor;
+            query = query.filter(has_participant!(kind, vendor, side, Side::Vendor));
         }
         if let Some(customer) = &filter.customer_id {
-            query = query.filter(has_participant!(ParticipantKind::User, Side::Customer, customer));
+            let kind = ParticipantKind::User;
+            query = query.filter(has_participant!(kind, customer, side, Side::Customer));
+        }
+        if let Some(operator) = &filter.operator_id {
+            let kind = ParticipantKind::User;
+            query = query.filter(has_participant!(kind, operator, role, ASSIGNEE));
         }
         query
     }};
@@ -284,10 +294,13 @@ impl Reader<'_> {
                         found.extend(self.list_of(*kind, id, filter, limit)?);
                     }
                 }
-                // A vendor's or a customer's threads have an index of their own.
+                // One person's or vendor's threads have an index of their own.
                 ThreadScope::All if filter.customer_id.is_some() => {
                     let customer = filter.customer_id.as_deref().unwrap_or_default();
                     found.extend(self.list_of(ParticipantKind::User, customer, filter, limit)?);
+                }
+                ThreadScope::All if filter.operator_id.is_some() => {
+                    found.extend(self.list_taken(filter, limit)?);
                 }
                 ThreadScope::All if filter.vendor_id.is_some() => {
                     let vendor = filter.vendor_id.as_deref().unwrap_or_default();
@@ -298,7 +311,10 @@ impl Reader<'_> {
                     if filter.subject_type.is_none_or(|wanted| wanted == *subject_type) {
                         let mut filter = filter.clone();
                         filter.subject_type = Some(*subject_type);
-                        found.extend(self.list_all(&filter, limit)?);
+                        found.extend(match &filter.operator_id {
+                            Some(_) => self.list_taken(&filter, limit)?,
+                            None => self.list_all(&filter, limit)?,
+                        });
                     }
                 }
             }
@@ -330,6 +346,12 @@ impl Reader<'_> {
             found.extend(filtered!(query, filter).load(self.database)?);
         }
         Ok(found)
+    }
+
+    /// Those that the filter's operator has, of all that the operator is in.
+    fn list_taken(&mut self, filter: &ThreadFilter, limit: i64) -> Result<Vec<Thread>, StoreError> {
+        let operator = filter.operator_id.as_deref().unwrap_or_default();
+        self.list_of(ParticipantKind::User, operator, filter, limit)
     }
 
     fn list_of(

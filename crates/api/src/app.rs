@@ -197,6 +197,7 @@ impl Api {
                 // Inside of CORS, so that a page can read why it is refused.
                 .wrap(from_fn(http::limit))
                 .wrap(http::cors(&state.config.api.allowed_origins))
+                .wrap(from_fn(http::limit_preflights))
                 .wrap(from_fn(http::observe))
         })
         .workers(workers)

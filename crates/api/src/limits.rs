@@ -44,6 +44,9 @@ pub struct Limits {
     pub addresses: Limit<IpAddr>,
     /// Calls from an address of the shop's own: its backend and its proxies.
     pub shop: Limit<IpAddr>,
+    /// Preflights from an address: what browsers ask before a page of another origin calls. They are not the page's doing, so
+    /// they take nothing of what its calls have.
+    pub preflights: Limit<IpAddr>,
     /// Messages of a person in a thread, by the user's id and what names the thread; and all changes of a person's messages.
     pub messages: Limit<(String, String)>,
     /// Threads that visitors start, by the address.
@@ -58,6 +61,7 @@ impl Limits {
             people: Limit::new(settings.calls_per_minute),
             addresses: Limit::new(settings.calls_per_minute_per_address),
             shop: Limit::new(settings.calls_per_minute_of_the_shop),
+            preflights: Limit::new(settings.calls_per_minute_per_address),
             messages: Limit::new(settings.messages_per_minute_per_thread),
             visitor_threads: Limit::new(settings.visitor_threads_per_minute_per_address),
         }
@@ -71,6 +75,7 @@ impl Limits {
             ("user", &self.people.refused),
             ("address", &self.addresses.refused),
             ("shop", &self.shop.refused),
+            ("preflight", &self.preflights.refused),
             ("thread", &self.messages.refused),
             ("visitors", &self.visitor_threads.refused),
         ] {

@@ -1,14 +1,16 @@
 //! Who floods is refused, knows until when, and hinders nobody else.
 
 use anyhow::{Context, Result, ensure};
-use chaffer_tests::{Answer, PATIENCE, Scene, Setup, eventually};
+use chaffer_tests::{Answer, Api, PATIENCE, Scene, Setup, eventually};
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::cast::{Cast, texts};
 
 stories!(
     limits_are_told_and_hold_for_each_user_and_address,
+    limits_are_told_on_preflights_which_take_nothing_of_the_calls,
     limits_refuse_a_flood_in_one_thread_which_can_be_sent_again,
     limits_keep_the_visitors_of_one_address_from_flooding_the_operators,
 );
@@ -96,6 +98,42 @@ async fn limits_are_told_and_hold_for_each_user_and_address(scene: &Scene) -> Re
         let line = metrics.lines().find_map(|line| line.strip_prefix(&counted));
         ensure!(line.is_some_and(|count| count != "0"), "{metrics}");
     }
+    Ok(())
+}
+
+async fn limits_are_told_on_preflights_which_take_nothing_of_the_calls(
+    scene: &Scene,
+) -> Result<()> {
+    let setup = Setup::new(scene)?
+        .set("api.allowed_origins", vec!["https://shop.example"])
+        .set("limits.calls_per_minute_per_address", 12);
+    let cast = Cast::with(scene, setup).await?;
+    let from = |address: &str| -> Result<_> {
+        Ok(cast.stack.anonymous()?.with("X-Forwarded-For", address))
+    };
+    let (page, other) = (from("6.6.6.6")?, from("7.7.7.7")?);
+    let asks = |page: Api, origin: &'static str| async move {
+        let call = page.request(Method::OPTIONS, "/v1/threads").header("Origin", origin);
+        let call = call.header("Access-Control-Request-Method", "POST");
+        page.send(call.header("Access-Control-Request-Headers", "authorization")).await
+    };
+    let answer = asks(page.clone(), "https://shop.example").await?;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://shop.example"));
+    assert_eq!(standing(&answer)?, (60, 59, 5));
+    // Also where the answer is no.
+    let answer = asks(page.clone(), "https://evil.example").await?;
+    ensure!(answer.status == 400 && standing(&answer)?.1 < 60, "{answer}");
+    answer.refused(400, "origin_not_allowed")?;
+
+    let answers = join_all((0..70).map(|_| asks(page.clone(), "https://shop.example"))).await;
+    let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
+    let refused = answers.into_iter().find(|it| it.status == 429).context("no end to it")?;
+    is_refused(refused, "too_many_calls")?;
+    // The calls of that page have all that they had, and other addresses ask on.
+    let (limit, remaining, _) = standing(&page.get("/healthz").await?)?;
+    assert_eq!((limit, remaining), (60, 59));
+    assert_eq!(asks(other, "https://shop.example").await?.status, 200);
     Ok(())
 }
 

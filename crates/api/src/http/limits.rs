@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
 use chaffer_shared::address;
@@ -52,6 +52,30 @@ pub async fn limit(
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         Err(problem) => request.into_response(problem.error_response()),
     };
+    Ok(tell(answer))
+}
+
+/// The same for a preflight, which CORS answers before [`limit`] sees it, and which counts for its address apart from calls.
+///
+/// # Errors
+/// None of its own.
+pub async fn limit_preflights(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let is_preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if !is_preflight {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    Ok(tell(match of_preflight(request.request()) {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(problem) => request.into_response(problem.error_response()),
+    }))
+}
+
+/// Puts the headers on an answer.
+fn tell(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let (request, mut answer) = answer.into_parts();
     let standing = request.extensions().get::<Standing>().copied();
     if let Some(Standing { limit, remaining, reset, .. }) = standing {
@@ -60,7 +84,7 @@ pub async fn limit(
         headers.insert(REMAINING, HeaderValue::from(remaining));
         headers.insert(RESET, HeaderValue::from(seconds(reset)));
     }
-    Ok(ServiceResponse::new(request, answer))
+    ServiceResponse::new(request, answer)
 }
 
 /// Whole seconds, after which the time has passed for sure.
@@ -111,6 +135,13 @@ fn of_address(request: &HttpRequest) -> Result<(), Problem> {
         },
     };
     hold(request, standing, TOO_MANY_CALLS, "There are too many calls from this address")
+}
+
+fn of_preflight(request: &HttpRequest) -> Result<(), Problem> {
+    let Some(state) = request.app_data::<Shared>() else { return Ok(()) };
+    let Some(account) = account(request, state) else { return Ok(()) };
+    let standing = state.limits.preflights.take(&account);
+    hold(request, standing, TOO_MANY_CALLS, "There are too many preflights from this address")
 }
 
 /// The address whose calls these are, an IPv6 network as one. Behind a proxy that names nobody, the proxy itself is who

@@ -52,7 +52,7 @@ use crate::store::Store;
 use crate::webhooks::WebhooksHandle;
 use crate::word_list::WordListCache;
 
-pub use limits::limit;
+pub use limits::{limit, limit_preflights};
 pub use middleware::observe;
 pub use openapi::document;
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header;
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
+use super::choices;
 use super::error::Problem;
 use super::extract::{Body, Nothing, Query, RawBody, Sender, context, paging};
 use super::openapi::{BodyErrors, Errors};
@@ -238,7 +238,7 @@ struct TemplateParams {
     language: String,
 }
 
-/// The page behind the unsubscribe link of a mail. Looking at it changes nothing.
+/// The page behind the unsubscribe link of a mail, in the person's language: English or Russian. Looking at it changes nothing.
 #[utoipa::path(
     tag = "mail",
     security(()),
@@ -251,9 +251,8 @@ pub(super) async fn unsubscribe_page(
     token: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let keys = state.mail_keys.clone();
-    let (_, now) =
-        state.store.read(move |reader| preferences::by_link(reader, &keys, &token)).await?;
-    Ok(page(now.mails, false))
+    let now = state.store.read(move |reader| preferences::by_link(reader, &keys, &token)).await?;
+    Ok(choices::page(&now, false))
 }
 
 /// What a mail program, or the page's form, sends.
@@ -268,7 +267,8 @@ struct UnsubscribeForm {
     list_unsubscribe: Option<String>,
 }
 
-/// Unsubscribes with one click (RFC 8058), or keeps another choice of the page's form.
+/// Unsubscribes with one click (RFC 8058), or keeps another choice of the page's form. For a visitor, who has no account, the
+/// address gets no mail then, whoever comes with it.
 #[utoipa::path(
     tag = "mail",
     security(()),
@@ -279,52 +279,19 @@ struct UnsubscribeForm {
 #[post("/v1/mail/unsubscribe/{token}")]
 pub(super) async fn unsubscribe(
     state: Shared,
+    request: HttpRequest,
     token: Path<String>,
     body: RawBody<MAX_FORM_BYTES>,
 ) -> Result<HttpResponse, Problem> {
     let keys = state.mail_keys.clone();
     // Mail programs may send the form in other ways: that they send it is enough.
     let form: UnsubscribeForm = serde_urlencoded::from_bytes(&body.0).unwrap_or_default();
-    let wanted = MailPreferences { mails: form.mails.unwrap_or(MailChoice::None) };
+    let (wanted, context) = (form.mails.unwrap_or(MailChoice::None), context(&request));
     let kept = state
         .store
-        .write(move |writer| preferences::put_by_link(writer, &keys, &token, wanted))
+        .write(move |writer| preferences::put_by_link(writer, &context, &keys, &token, wanted))
         .await?;
-    Ok(page(kept.mails, true))
-}
-
-/// The page on which a person chooses.
-fn page(now: MailChoice, is_kept: bool) -> HttpResponse {
-    let options: String = [
-        (MailChoice::All, "One for each conversation with something new"),
-        (MailChoice::Digest, "One with everything unread, once a day"),
-        (MailChoice::None, "None"),
-    ]
-    .iter()
-    .map(|(choice, text)| {
-        let checked = if *choice == now { " checked" } else { "" };
-        let value = choice.as_str();
-        format!(
-            "<p><label><input type=radio name=mails value={value}{checked}> {text}</label></p>\n"
-        )
-    })
-    .collect();
-    let kept = if is_kept { "<p role=status><b>Your choice is kept.</b></p>\n" } else { "" };
-    let html = format!(
-        "<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n\
-         <meta name=robots content=noindex><title>E-mails about messages</title>\n\
-         <h1>E-mails about messages</h1>\n{kept}<p>Which e-mails do you want?</p>\n\
-         <form method=post>\n{options}<p><button>Save</button></p>\n</form>\n</html>\n"
-    );
-    HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .insert_header((
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
-        ))
-        .body(html)
+    Ok(choices::page(&kept, true))
 }
 
 /// What may happen to a body that is no JSON.

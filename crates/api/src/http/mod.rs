@@ -4,6 +4,7 @@ pub mod error;
 
 mod attachments;
 mod buttons;
+mod choices;
 mod demo;
 mod events;
 mod extract;

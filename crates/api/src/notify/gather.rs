@@ -4,7 +4,7 @@
 use chaffer_shared::event::{EventId, name};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::letter;
+use super::{letter, preferences};
 use crate::chat::settings::{self, Settings};
 use crate::store::{
     Id, Mail, MailChoice, MailKind, MailState, Message, NewMail, Participant, ParticipantKind,
@@ -88,7 +88,7 @@ fn on_message(
         has_answered(writer, &message, now)?;
     }
     for user in recipients(writer, &message, &participants)? {
-        match user.mail_choice {
+        match preferences::wanted(writer, &user)? {
             MailChoice::All => for_thread(writer, settings, &message, &user, now)?,
             MailChoice::Digest => for_digest(writer, settings, message.id, &user.id, now)?,
             MailChoice::None => {}

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::addresses::MailKeys;
+use super::preferences;
 use super::settings::MailSettings;
 use super::templates::{self, Parts};
 use crate::chat::rights::{self, Seen};
@@ -143,7 +144,7 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, StoreError> {
     let Some(user) = reader.user(&mail.user_id)? else { return Ok(Prepared::Skip("no_user")) };
     let Some(address) = user.email.clone() else { return Ok(Prepared::Skip("no_address")) };
-    match (user.mail_choice, mail.thread_id) {
+    match (preferences::wanted(reader, &user)?, mail.thread_id) {
         (MailChoice::None, _) => return Ok(Prepared::Skip("unwanted")),
         (MailChoice::Digest, Some(_)) => return Ok(Prepared::ToDigest),
         (MailChoice::All, None) => return Ok(Prepared::Skip("unwanted")),

@@ -1,11 +1,13 @@
 //! Which mails a person wants: chosen over the API, or behind the link in a mail.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::addresses::MailKeys;
-use crate::chat::{Caller, ChatError, Credentials, Refusal, users};
-use crate::store::{MailChoice, Reader, Writer};
+use super::templates;
+use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, settings, users};
+use crate::store::{MailChoice, Reader, Role, StoreError, User, Writer};
 
 /// Which mails a person wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -58,7 +60,33 @@ fn require_self(
     }
 }
 
-/// Whose link it is, and what that person has chosen.
+/// What stands behind the link in a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// Which mails come.
+    pub mails: MailChoice,
+    /// The languages in which the person is spoken to, the best one first.
+    pub languages: Vec<String>,
+}
+
+/// Which mails a person gets: what the person has chosen, unless it is a visitor whose address wants none.
+///
+/// # Errors
+/// The store's own.
+pub(super) fn wanted(reader: &mut Reader<'_>, user: &User) -> Result<MailChoice, StoreError> {
+    match address_of_visitor(user) {
+        Some(address) if reader.refuses_mail(&address)? => Ok(MailChoice::None),
+        _ => Ok(user.mail_choice),
+    }
+}
+
+/// What an address is known by that stands for whoever comes with it. Others have an account for their choice.
+fn address_of_visitor(user: &User) -> Option<String> {
+    let address = user.email.as_ref().filter(|_| user.role == Role::Visitor)?;
+    Some(hex::encode(Sha256::digest(address.to_lowercase())))
+}
+
+/// What the person has chosen whose link it is.
 ///
 /// # Errors
 /// [`Refusal::MailLinkInvalid`] when it is nobody's.
@@ -66,24 +94,42 @@ pub(crate) fn by_link(
     reader: &mut Reader<'_>,
     keys: &MailKeys,
     token: &str,
-) -> Result<(String, MailPreferences), ChatError> {
-    let user = keys.read_unsubscribe_token(token).ok_or(Refusal::MailLinkInvalid)?;
-    let user = reader.user(&user)?.filter(|user| user.erased_at.is_none());
-    let user = user.ok_or(Refusal::MailLinkInvalid)?;
-    Ok((user.id, MailPreferences { mails: user.mail_choice }))
+) -> Result<Choice, ChatError> {
+    let user = user_of_link(reader, keys, token)?;
+    let mails = wanted(reader, &user)?;
+    choice(reader, &user, mails)
 }
 
-/// Keeps a choice made behind a link.
+/// Keeps a choice made behind a link. Only who gets the mails has it, so that of a visitor counts for the address.
 ///
 /// # Errors
 /// [`Refusal::MailLinkInvalid`] when it is nobody's.
 pub(crate) fn put_by_link(
     writer: &mut Writer<'_>,
+    context: &Context,
     keys: &MailKeys,
     token: &str,
-    preferences: MailPreferences,
-) -> Result<MailPreferences, ChatError> {
-    let (user, _) = by_link(writer, keys, token)?;
-    writer.set_mail_choice(&user, preferences.mails)?;
-    Ok(preferences)
+    mails: MailChoice,
+) -> Result<Choice, ChatError> {
+    let user = user_of_link(writer, keys, token)?;
+    writer.set_mail_choice(&user.id, mails)?;
+    match address_of_visitor(&user) {
+        Some(address) if mails == MailChoice::None => {
+            writer.refuse_mail(&address, context.timestamp())?;
+        }
+        Some(address) => writer.allow_mail(&address)?,
+        None => {}
+    }
+    choice(writer, &user, mails)
+}
+
+fn user_of_link(reader: &mut Reader<'_>, keys: &MailKeys, token: &str) -> Result<User, ChatError> {
+    let user = keys.read_unsubscribe_token(token).ok_or(Refusal::MailLinkInvalid)?;
+    let user = reader.user(&user)?.filter(|user| user.erased_at.is_none());
+    Ok(user.ok_or(Refusal::MailLinkInvalid)?)
+}
+
+fn choice(reader: &mut Reader<'_>, user: &User, mails: MailChoice) -> Result<Choice, ChatError> {
+    let shop = settings::read(reader)?;
+    Ok(Choice { mails, languages: templates::languages(user.locale.as_deref(), &shop.language) })
 }

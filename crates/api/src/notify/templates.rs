@@ -92,6 +92,18 @@ pub fn default(audience: Audience, kind: MailKind, language: &str) -> Option<&'s
     DEFAULTS.iter().find(|it| it.audience == audience && it.kind == kind && it.language == language)
 }
 
+/// The languages in which a person is spoken to, the best one first: the person's, the shop's, English.
+#[must_use]
+pub fn languages(locale: Option<&str>, shop_language: &str) -> Vec<String> {
+    let mut languages = Vec::new();
+    for locale in locale.into_iter().chain([shop_language, FALLBACK]) {
+        let locale = locale.to_lowercase().replace('_', "-");
+        let base = locale.split('-').next().unwrap_or_default().to_owned();
+        languages.extend([locale, base]);
+    }
+    languages
+}
+
 /// The template for a person: in the person's language, else in the shop's, else in English. The shop's own come first.
 pub(crate) fn choose(
     reader: &mut Reader<'_>,
@@ -100,13 +112,7 @@ pub(crate) fn choose(
     locale: Option<&str>,
     shop_language: &str,
 ) -> Result<Parts, StoreError> {
-    let mut languages = Vec::new();
-    for locale in locale.into_iter().chain([shop_language, FALLBACK]) {
-        let locale = locale.to_lowercase().replace('_', "-");
-        let base = locale.split('-').next().unwrap_or_default().to_owned();
-        languages.extend([locale, base]);
-    }
-    for language in &languages {
+    for language in &languages(locale, shop_language) {
         if let Some(MailTemplate { subject, text, html, .. }) =
             reader.mail_template(audience, kind, language)?
         {

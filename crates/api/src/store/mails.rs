@@ -3,7 +3,8 @@
 
 use diesel::prelude::*;
 
-use super::schema::{mails, users};
+use super::connection::on_backend;
+use super::schema::{mail_refusals, mails, users};
 use super::text_enum::text_enum;
 use super::{Id, Reader, StoreError, Timestamp, Writer};
 
@@ -179,6 +180,12 @@ impl Reader<'_> {
         Ok(due)
     }
 
+    /// Whether an address, known by its hash, wants no mail.
+    pub(crate) fn refuses_mail(&mut self, address_hash: &str) -> Result<bool, StoreError> {
+        let found = mail_refusals::table.find(address_hash).count();
+        Ok(found.get_result::<i64>(self.database)? > 0)
+    }
+
     /// Mails, the newest first.
     pub(crate) fn list_mails(
         &mut self,
@@ -254,6 +261,25 @@ impl Writer<'_> {
             return Ok(0);
         }
         Ok(diesel::delete(mails::table.filter(mails::id.eq_any(&old))).execute(self.database)?)
+    }
+
+    /// Notes that an address wants no mail.
+    pub(crate) fn refuse_mail(
+        &mut self,
+        address_hash: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let row = (mail_refusals::address_hash.eq(address_hash), mail_refusals::refused_at.eq(now));
+        on_backend!(&mut *self.database, connection => {
+            diesel::insert_or_ignore_into(mail_refusals::table).values(row).execute(connection)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets that an address wants no mail.
+    pub(crate) fn allow_mail(&mut self, address_hash: &str) -> Result<(), StoreError> {
+        diesel::delete(mail_refusals::table.find(address_hash)).execute(self.database)?;
+        Ok(())
     }
 
     /// Notes which mails a person wants.

@@ -33,7 +33,7 @@ const MAX_LINE_BYTES: usize = 16 << 20;
 const MAX_COUNTER: i64 = 1 << 53;
 
 /// The types of lines and their tables, in an order in which what is referred to comes first.
-const LINES: [(&str, &str); 18] = [
+const LINES: [(&str, &str); 19] = [
     ("vendor", "vendors"),
     ("user", "users"),
     ("thread", "threads"),
@@ -48,6 +48,7 @@ const LINES: [(&str, &str); 18] = [
     ("setting", "settings"),
     ("mail_template", "mail_templates"),
     ("mail", "mails"),
+    ("mail_refusal", "mail_refusals"),
     ("webhook", "webhooks"),
     ("audit_entry", "audit_log"),
     ("api_key", SECRET_TABLE),

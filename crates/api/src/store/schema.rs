@@ -166,6 +166,10 @@ diesel::table! {
 }
 
 diesel::table! {
+    mail_refusals (address_hash) { address_hash -> Text, refused_at -> Timestamp, }
+}
+
+diesel::table! {
     mail_templates (audience, kind, language) {
         audience -> Text,
         kind -> Text,

@@ -1,0 +1,6 @@
+-- Addresses that want no mail, by the link in one: those of visitors, who are somebody else each time they come. As the
+-- SHA-256 of the address in lower case, which is enough to leave it alone.
+CREATE TABLE mail_refusals (
+    address_hash VARBINARY(64) NOT NULL PRIMARY KEY,
+    refused_at   DATETIME(3)   NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

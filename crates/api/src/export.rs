@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::store::{Attachment, Id, Reader, Store, StoreError, User};
 
 /// Exports that are made at once; each keeps a reader of the database busy now and then.
 static UNDER_WAY: Semaphore = Semaphore::const_new(2);
-/// How long the storage for files may hold one up in all, that others get their turn.
+/// How long one may take in all, that others get their turn: the storage for files may be slow.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// The right to make an export now.
@@ -46,23 +47,40 @@ pub enum ExportError {
     /// The storage for files failed.
     #[error("the storage for files: {0}")]
     Files(io::Error),
+    /// It took longer than an export may.
+    #[error("the export was not made in {0:?}")]
+    TooLong(Duration),
+}
+
+/// Where an export is made, and how long that may take.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    longest: Duration,
+    folder: PathBuf,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { longest: LONGEST, folder: std::env::temp_dir() }
+    }
 }
 
 /// Makes the ZIP; the file stands at its beginning.
 ///
 /// # Errors
-/// When the database, the disk or the storage for files fails.
+/// When the database, the disk or the storage for files fails, or when it takes too long.
 pub async fn pack(
     store: Store,
     files: Arc<Files>,
     user: User,
     turn: Turn,
+    bounds: Bounds,
 ) -> Result<File, ExportError> {
     let handle = Handle::current();
-    let deadline = Instant::now() + LONGEST;
+    let deadline = Instant::now() + bounds.longest;
     let packed = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        Packer { store, files, user, handle, deadline }.pack()
+        Packer { store, files, user, handle, bounds, deadline }.pack()
     });
     packed.await.unwrap_or_else(|_| Err(ChatError::from(StoreError::Closed).into()))
 }
@@ -72,6 +90,7 @@ struct Packer {
     files: Arc<Files>,
     user: User,
     handle: Handle,
+    bounds: Bounds,
     deadline: Instant,
 }
 
@@ -83,7 +102,7 @@ fn failed(error: impl Into<std::io::Error>) -> ChatError {
 
 impl Packer {
     fn pack(&self) -> Result<File, ExportError> {
-        let file = tempfile::tempfile().map_err(failed)?;
+        let file = tempfile::tempfile_in(&self.bounds.folder).map_err(failed)?;
         let mut zip = ZipWriter::new(BufWriter::new(file));
         begin(&mut zip, "profile.json")?;
         write(&mut zip, &export::profile(&self.user))?;
@@ -139,13 +158,17 @@ impl Packer {
         Ok(true)
     }
 
-    /// Waits for the storage, until the time of the export is over.
+    /// Waits until the time of the export is over.
     fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, ExportError> {
+        let too_long = || ExportError::TooLong(self.bounds.longest);
+        if Instant::now() >= self.deadline {
+            return Err(too_long());
+        }
         let done = self.handle.block_on(async { timeout_at(self.deadline, work).await });
-        done.map_err(|_| ExportError::Files(ErrorKind::TimedOut.into()))
+        done.map_err(|_| too_long())
     }
 
-    fn thread(&self, zip: &mut Archive, id: Id) -> Result<(), ChatError> {
+    fn thread(&self, zip: &mut Archive, id: Id) -> Result<(), ExportError> {
         let (thread, side) = self.read(move |reader, user| export::thread(reader, user, id))?;
         // The names are made of numbers alone.
         begin(zip, &format!("threads/{id}.json"))?;
@@ -155,11 +178,11 @@ impl Packer {
         self.list(zip, move |reader, user, after| {
             export::messages(reader, user, id, side, after.unwrap_or(0))
         })?;
-        zip.write_all(b"}").map_err(failed)
+        Ok(zip.write_all(b"}").map_err(failed)?)
     }
 
     /// Writes a list whose pages are read one after the other.
-    fn list<F>(&self, zip: &mut Archive, page: F) -> Result<(), ChatError>
+    fn list<F>(&self, zip: &mut Archive, page: F) -> Result<(), ExportError>
     where
         F: Fn(&mut Reader<'_>, &User, Option<Id>) -> Result<Page, ChatError>
             + Copy
@@ -181,16 +204,16 @@ impl Packer {
             }
         }
         let end: &[u8] = if separator == b"[\n" { b"[]" } else { b"\n]" };
-        zip.write_all(end).map_err(failed)
+        Ok(zip.write_all(end).map_err(failed)?)
     }
 
-    fn read<T, F>(&self, mut job: F) -> Result<T, ChatError>
+    fn read<T, F>(&self, mut job: F) -> Result<T, ExportError>
     where
         T: Send + 'static,
         F: FnMut(&mut Reader<'_>, &User) -> Result<T, ChatError> + Send + 'static,
     {
         let user = self.user.clone();
-        self.handle.block_on(self.store.read(move |reader| job(reader, &user)))
+        Ok(self.in_time(self.store.read(move |reader| job(reader, &user)))??)
     }
 }
 
@@ -201,4 +224,80 @@ fn begin(zip: &mut Archive, name: &str) -> Result<(), ChatError> {
 
 fn write(zip: &mut Archive, value: &Value) -> Result<(), ChatError> {
     serde_json::to_writer(zip, value).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use futures_util::future::{BoxFuture, FutureExt, ready};
+    use futures_util::stream;
+
+    use super::*;
+    use crate::files::{ByteStream, Storage};
+    use crate::store::testing::databases;
+    use crate::testing::{file_of, shop};
+
+    /// A bucket that gives the beginning of each file, and then nothing, or else the end.
+    struct Slow {
+        ends: bool,
+    }
+
+    impl Storage for Slow {
+        fn put<'a>(&'a self, _: &'a str, _: &'a Path) -> BoxFuture<'a, io::Result<()>> {
+            ready(Ok(())).boxed()
+        }
+
+        fn get<'a>(&'a self, _: &'a str, _: u64, _: u64) -> BoxFuture<'a, io::Result<ByteStream>> {
+            let bytes = stream::iter([Ok(actix_web::web::Bytes::from_static(b"mug"))]);
+            let rest = if self.ends { stream::empty().boxed() } else { stream::pending().boxed() };
+            ready(Ok(bytes.chain(rest).boxed())).boxed()
+        }
+
+        fn remove<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<()>> {
+            ready(Ok(())).boxed()
+        }
+    }
+
+    /// What this process has open in a folder, with a name or without.
+    fn open_in(folder: &Path) -> Vec<PathBuf> {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let open = open.filter_map(|it| std::fs::read_link(it.ok()?.path()).ok());
+        open.filter(|it| it.starts_with(folder)).collect()
+    }
+
+    #[tokio::test]
+    async fn b6_an_export_that_takes_too_long_is_given_up_and_leaves_nothing() {
+        for mut fresh in databases() {
+            shop(&mut fresh, 0);
+            fresh.write(|writer| writer.insert_attachment(file_of("c", "file"))).unwrap();
+            let user = fresh.read(|reader| reader.user("c")).unwrap().unwrap();
+            let store = Store::open(&fresh.url, 1, 100).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let pack = |ends: bool, longest: Duration| {
+                let files = Arc::new(Files::of_storage(Box::new(Slow { ends })));
+                let bounds = Bounds { longest, folder: folder.path().to_owned() };
+                // Those who were given up before have given their turn back.
+                let turn = Turn::take().unwrap();
+                super::pack(store.clone(), files, user.clone(), turn, bounds)
+            };
+            // A storage that does not go on, and no time for as much as the database.
+            let short = Duration::from_millis(200);
+            for (ends, longest) in
+                [(false, short), (false, short), (false, short), (true, Duration::ZERO)]
+            {
+                let error = pack(ends, longest).await.unwrap_err();
+                assert!(matches!(error, ExportError::TooLong(it) if it == longest), "{error}");
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+                assert_eq!(open_in(folder.path()), [PathBuf::new(); 0]);
+            }
+            // With the time that there is by default it is made, and is no more than what is open.
+            let file = pack(true, Bounds::default().longest).await.unwrap();
+            assert_eq!(open_in(folder.path()).len(), 1);
+            let zip = zip::ZipArchive::new(file).unwrap();
+            assert!(zip.file_names().any(|name| name.unwrap().starts_with("files/")));
+            drop(zip);
+            assert_eq!(open_in(folder.path()), [PathBuf::new(); 0]);
+        }
+    }
 }

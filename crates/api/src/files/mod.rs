@@ -126,6 +126,18 @@ impl Files {
         })
     }
 
+    /// Files in a storage of a test's own, which takes no uploads.
+    #[cfg(test)]
+    pub(crate) fn of_storage(storage: Box<dyn Storage>) -> Self {
+        Self {
+            uploads: PathBuf::new(),
+            storage,
+            places: Places::default(),
+            megapixels: Arc::new(Semaphore::new(0)),
+            removed: Notify::new(),
+        }
+    }
+
     /// A new, empty file for an upload; gone when it is dropped.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `/v1/users`: the shop mirrors its users and fetches their tokens.
 
 use actix_web::body::SizedStream;
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::{Bytes, Json, Path};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use chrono::{DateTime, Utc};
@@ -149,12 +149,11 @@ pub(super) async fn export_user(
         person::begin(writer, &sender.0, &context, &id)
     };
     let user = state.store.write(begin).await?;
+    let bounds = export::Bounds::default();
     let packed =
-        export::pack(state.store.clone(), std::sync::Arc::clone(&state.files), user, turn).await;
-    let file = packed.map_err(|error| match error {
-        ExportError::Chat(error) => error.into(),
-        ExportError::Files(error) => unavailable(&error),
-    })?;
+        export::pack(state.store.clone(), std::sync::Arc::clone(&state.files), user, turn, bounds)
+            .await;
+    let file = packed.map_err(not_packed)?;
     let failed = |error| ChatError::from(StoreError::File("cannot read an export".into(), error));
     let length = file.metadata().map_err(failed)?.len();
     let file = tokio::fs::File::from_std(file);
@@ -169,6 +168,23 @@ pub(super) async fn export_user(
         .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"export.zip\""))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(SizedStream::new(length, chunks)))
+}
+
+fn not_packed(error: ExportError) -> Problem {
+    match error {
+        ExportError::Chat(error) => error.into(),
+        ExportError::Files(error) => unavailable(&error),
+        ExportError::TooLong(longest) => {
+            tracing::error!(?longest, "an export was given up: is the storage for files too slow?");
+            let detail = format!(
+                "The export took longer than {} minutes and was given up; nothing of it is kept. \
+                 The storage for files, or the database, is too slow at the moment: try again later.",
+                longest.as_secs() / 60
+            );
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Problem { retry_after: Some(60), ..Problem::new(status, "export_too_long", detail) }
+        }
+    }
 }
 
 /// How much of an export is read and sent at a time.
@@ -201,4 +217,18 @@ pub(super) async fn create_token(
         expires_at: claims.expires_at(),
         websocket_url: state.config.websocket_url(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b6_whoever_waits_for_an_export_that_takes_too_long_is_told_so() {
+        let half_an_hour = std::time::Duration::from_secs(1800);
+        let problem = not_packed(ExportError::TooLong(half_an_hour));
+        assert_eq!((problem.status, problem.code.as_str()), (503, "export_too_long"));
+        assert!(problem.detail.contains("longer than 30 minutes"), "{}", problem.detail);
+        assert_eq!(problem.retry_after, Some(60));
+    }
 }

@@ -4,10 +4,10 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use regex::{Captures, Regex};
+use regex::{Captures, Match, Regex};
 
 use crate::fold::{Folded, fold_str};
-use crate::tlds;
+use crate::{ip, tlds};
 
 /// A place in a text, and how it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,17 @@ pub(crate) struct Contact {
 /// Words for `@`. The short ones count in brackets, or where the rest is spelled out, too.
 const AT: [&str; 9] =
     ["at", "et", "ät", "arroba", "chiocciola", "малпа", "собака", "собачка", "эт"];
+/// What may stand for the dot of a link, or before it.
+const DOTS: [char; 9] = ['.', ':', ',', '•', '·', '∙', '⋅', '●', '‧'];
 /// Words for the dot.
 const DOT: [&str; 7] = ["dot", "punkt", "punto", "point", "ponto", "точка", "тчк"];
+/// Those that are no word of a sentence, as `at this point com` is one.
+const PLAIN_DOT: [&str; 4] = ["dot", "punkt", "точка", "тчк"];
+/// Where host names end after one of these.
+const SPOKEN_TLDS: [&str; 22] = [
+    "com", "net", "org", "ru", "рф", "su", "ua", "kz", "info", "biz", "fr", "uk", "io", "eu", "de",
+    "pl", "xyz", "ру", "ком", "орг", "нет", "инфо",
+];
 /// Where addresses end after a dot with spaces around it: none that is a word of some language.
 const PLAIN_TLDS: [&str; 24] = [
     "com", "net", "org", "ru", "рф", "su", "ua", "kz", "info", "biz", "fr", "uk", "co", "io", "eu",
@@ -56,10 +65,15 @@ fn pattern(text: &str) -> Option<Regex> {
     let text = text
         .replace("BRACKETED_AT", &brackets(&format!("{}|@", any_of(&AT))))
         .replace("AT", &any_of(&AT))
-        .replace("BRACKETED_DOT", &brackets(&format!(r"{}|\.", any_of(&DOT))))
+        .replace("BRACKETED_DOT", &brackets(&format!(r"{}|\.|,", any_of(&DOT))))
+        .replace(
+            "SPOKEN_DOT",
+            &format!(r"(?:\s{{1,3}}|[_\-])(?:{})(?:\s{{1,3}}|[_\-])", any_of(&PLAIN_DOT)),
+        )
         .replace("DOT", &any_of(&DOT))
         .replace("PLAIN_TLDS", &any_of(&PLAIN_TLDS))
-        .replace("CYRILLIC", &any_of(&["ру", "рф", "ком", "орг"]))
+        .replace("SPOKEN_TLDS", &any_of(&SPOKEN_TLDS))
+        .replace("CYRILLIC", &any_of(&["рф", "ру"]))
         .replace("PROVIDERS", &any_of(&PROVIDERS))
         .replace("LOCAL", r"[\p{L}\p{N}][\p{L}\p{N}._%+\-]*")
         .replace("LABEL", r"[\p{L}\p{N}][\p{L}\p{N}\-]*");
@@ -74,11 +88,11 @@ static EMAILS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         // joe@gmail
         r"(?P<mail>LOCAL\s{0,2}(?:@|BRACKETED_AT)\s{0,2}(?:PROVIDERS))(?:[^\p{L}\p{N}]|$)",
         // joe(at)shop.com, joe@shop dot com, joe @ shop . com
-        r"(?P<mail>LOCAL(?:\s{0,2}@\s{0,2}|BRACKETED_AT|\s?%40\s?|\s?&#64;\s?)LABEL(?:(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3}|\s{0,2}[.,]\s{0,2})LABEL){0,3}?(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3}|\s{0,2}[.,]\s{0,2})(?:PLAIN_TLDS))(?:[^\p{L}\p{N}]|$)",
+        r"(?P<mail>LOCAL(?:\s{0,2}@\s{0,2}|BRACKETED_AT|\s?%40\s?|\s?&#64;\s?)LABEL(?:(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3}|\s{0,2}\.\s{0,2}|,)LABEL){0,3}?(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3}|\s{0,2}\.\s{0,2}|,)(?:PLAIN_TLDS))(?:[^\p{L}\p{N}]|$)",
         // joe(at)shop.anything
         r"(?P<mail>LOCALBRACKETED_AT(?:LABEL\.)+\p{L}{2,24})(?:[^\p{L}\p{N}]|$)",
         // joe at shop dot com, joe at gmail.com, joe at gmail com
-        r"(?P<mail>LOCAL\s{1,3}(?:AT)\s{1,3}LABEL(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3})(?:PLAIN_TLDS))(?:[^\p{L}\p{N}]|$)",
+        r"(?P<mail>LOCAL\s{1,3}(?:AT)\s{1,3}LABEL(?:(?:BRACKETED_DOT|SPOKEN_DOT)(?:PLAIN_TLDS)|\s{1,3}(?:DOT)\s{1,3}com))(?:[^\p{L}\p{N}]|$)",
         r"(?P<mail>LOCAL\s{1,3}(?:AT)\s{1,3}(?:PROVIDERS)(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3}|\s{0,2}[., ]\s{0,2})(?:PLAIN_TLDS))(?:[^\p{L}\p{N}]|$)",
         // joe собака shop.ru: a word that is no preposition needs less beside it.
         r"(?P<mail>LOCAL\s{1,3}(?:cобaкa|SOBAKA)\s{1,3}(?:LABEL\.)+\p{L}{2,24})(?:[^\p{L}\p{N}]|$)",
@@ -94,12 +108,18 @@ static LINKS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?P<link>(?:h[tx]{2}ps?|ftp)\s?:\s?/\s?/\s?(?P<named>[^\s/?#]+)\S*)",
         r"(?:^|[^\p{L}\p{N}])(?P<link>www\d?\s?(?:\.|BRACKETED_DOT|\s(?:DOT)\s)\s?(?P<named>LABEL[^\s/?#]*)\S*)",
         r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<host>(?:LABEL\.)+(?:xn--[a-z0-9\-]+|\p{L}{2,24}))(?P<rest>(?::\d{2,5})?(?:[/?#]\S*)?))",
-        r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>LABEL(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3}|\s{1,2}\.\s{0,2}|\.\s{1,2})(?:com|net|org|ru|info|biz))(?:/\S*)?)(?:[^\p{L}\p{N}]|$)",
-        // shop точка ру
-        r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>LABEL(?:BRACKETED_DOT|\s{1,3}(?:DOT)\s{1,3})(?:CYRILLIC))(?:/\S*)?)(?:[^\p{L}\p{N}]|$)",
+        // shop (dot) anything
+        r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>(?:LABEL(?:\.|BRACKETED_DOT)){0,3}LABELBRACKETED_DOT(?P<tld>xn--[a-z0-9\-]+|\p{L}{2,24}))(?:[/:]\S*)?)(?:[^\p{L}\p{N}]|$)",
+        // shop dot com, shop точка ру, shop_dot_com
+        r"(?:^|[^\p{L}\p{N}@._])(?P<link>(?P<named>(?:LABEL(?:\.|BRACKETED_DOT|SPOKEN_DOT)){0,3}LABELSPOKEN_DOT(?:SPOKEN_TLDS))(?:/\S*)?)(?:[^\p{L}\p{N}]|$)",
+        r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>LABEL\s{1,3}(?:DOT)\s{1,3}(?:com|org|ru|fr|br|eu))(?:/\S*)?)(?:[^\p{L}\p{N}]|$)",
+        // shop . com, shop. com
+        r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>(?:LABEL\.)*LABEL(?:\s{1,2}\.\s{0,2}(?P<soft>com|net|org|ru|info|biz)|\.\s{1,2}(?P<softer>com|org|ru|biz)))(?:/\S*)?)(?:[^\p{L}\p{N}]|$)",
+        // shop,com and shop•com
+        r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>(?:LABEL\.)*LABEL[,•·∙⋅●‧](?P<soft>com|ru|CYRILLIC|org))(?:/\S*)?)(?:[^\p{L}\p{N}]|$)",
         // t . me/joe
         r"(?:^|[^\p{L}\p{N}@._\-])(?P<link>(?P<named>(?:t|wa|m|fb|vk|ig)\s{0,2}(?:\.|DOT)\s{0,2}(?:me|com|cc))\s{0,2}/\s{0,2}[\p{L}\p{N}+]\S*)",
-        r"(?:^|[^\d.])(?P<link>(?P<named>\d{1,3}(?:\.\d{1,3}){3})(?::\d{2,5}(?:/\S*)?|/\S*))",
+        r"(?:^|[^\p{L}\p{N}.])(?P<link>(?P<named>(?P<ip>\d{1,3}(?:(?:\.|\s{1,2}\.\s{1,2}|BRACKETED_DOT|SPOKEN_DOT)\d{1,3}){3}))(?P<rest>(?::\d{2,5})?(?:/\S*)?))",
     ]
     .iter()
     .filter_map(|text| pattern(text))
@@ -146,7 +166,7 @@ fn never() -> Regex {
 /// The links of a text, but for those to these domains (folded) and below.
 pub(crate) fn links(text: &str, folded: &Folded, exceptions: &[String]) -> Vec<Contact> {
     in_both(folded, |folded, found| {
-        if !folded.text.contains(['.', ':']) && !WORD_FOR_DOT.is_match(&folded.text) {
+        if !folded.text.contains(DOTS) && !WORD_FOR_DOT.is_match(&folded.text) {
             return;
         }
         for regex in LINKS.iter() {
@@ -162,10 +182,18 @@ pub(crate) fn links(text: &str, folded: &Folded, exceptions: &[String]) -> Vec<C
                         return None;
                     }
                     let has_rest = captures.name("rest").is_some_and(|it| !it.is_empty());
+                    if !is_one(text, folded, captures, has_rest) {
+                        return None;
+                    }
                     if let Some(host) = host
                         && !is_host(text, folded, host.start(), host.as_str(), has_rest)
                     {
                         return None;
+                    }
+                    if let Some(tld) = captures.name("tld")
+                        && !is_known(text, folded, tld.start(), tld.as_str())
+                    {
+                        return up_to_known(text, folded, captures.name("named")?);
                     }
                     // What ends the sentence does not belong to the link.
                     let end = |c: char| ".,;:!?)]}'\"»”…".contains(c);
@@ -222,6 +250,50 @@ fn each(
     }
 }
 
+/// Whether host names end so.
+fn is_known(text: &str, folded: &Folded, at: usize, tld: &str) -> bool {
+    let original = text.get(folded.original(at, at + tld.len())).unwrap_or_default();
+    tlds::is_known_cyrillic(original).unwrap_or_else(|| tlds::is_known(tld))
+}
+
+/// How much of `evil (dot) com (dot) Thanks` is a host name.
+fn up_to_known(text: &str, folded: &Folded, named: Match<'_>) -> Option<usize> {
+    let is_label = |c: char| c.is_alphanumeric() || c == '-';
+    let labels = named.as_str().split(|c| !is_label(c)).filter(|it| !it.is_empty());
+    let mut at = 0;
+    let ends = labels.filter_map(|label| {
+        let start = named.as_str().get(at..)?.find(label)? + at;
+        at = start + label.len();
+        (start > 0 && is_known(text, folded, named.start() + start, label)).then_some(at)
+    });
+    ends.last()
+}
+
+/// Whether what a pattern found without knowing host names is one.
+fn is_one(text: &str, folded: &Folded, captures: &Captures<'_>, has_rest: bool) -> bool {
+    let original =
+        |range: Range<usize>| text.get(folded.original(range.start, range.end)).unwrap_or_default();
+    if let Some(tld) = captures.name("soft").or_else(|| captures.name("softer")) {
+        let named = captures.name("named").map_or("", |it| it.as_str());
+        let written = original(tld.range());
+        let mut letters = written.chars();
+        // "Send photos. Info is missing", "щука,сом"
+        let begins_sentence = letters.next().is_some_and(char::is_uppercase)
+            && letters.next().is_some_and(char::is_lowercase);
+        let is_latin = written.chars().all(|c| !matches!(c, '\u{400}'..='\u{52f}'));
+        return named.contains(char::is_alphabetic)
+            && named.chars().filter(|c| c.is_alphabetic()).count() > tld.as_str().chars().count()
+            && !begins_sentence
+            && (is_latin || ["рф", "ру"].contains(&written.to_lowercase().as_str()));
+    }
+    let Some(ip) = captures.name("ip") else { return true };
+    let end = captures.get(0).map_or(ip.end(), |it| it.end());
+    let before = folded.text.get(..ip.start()).unwrap_or_default();
+    let after = folded.text.get(end..).unwrap_or_default();
+    let is_spelled = !ip.as_str().chars().all(|c| c.is_ascii_digit() || c == '.');
+    ip::is_address(ip.as_str(), before, after, has_rest, is_spelled)
+}
+
 fn is_exception(host: &str, exceptions: &[String]) -> bool {
     let host = host.trim().trim_start_matches("www.").trim_end_matches('.');
     exceptions.iter().any(|domain| {
@@ -253,7 +325,7 @@ fn is_host(text: &str, folded: &Folded, at: usize, host: &str, has_rest: bool) -
 mod tests {
     #[test]
     fn every_pattern_can_be_built() {
-        assert_eq!((super::EMAILS.len(), super::LINKS.len()), (7, 7));
+        assert_eq!((super::EMAILS.len(), super::LINKS.len()), (7, 10));
         assert!(
             super::WORD_FOR_AT.is_match("joe at home") && super::WORD_FOR_DOT.is_match("a dot b")
         );

@@ -8,13 +8,14 @@
 //! | --- | --- |
 //! | `fold` | one spelling for all disguises of a letter, with the way back to the original bytes |
 //! | `units`, `words`, `split` | words and phrases: one automaton for candidates, then each is read closely |
-//! | `contacts`, `tlds`, `phones` | e-mail addresses and links; phone numbers |
+//! | `contacts`, `tlds`, `ip`, `phones` | e-mail addresses and links; phone numbers |
 //! | `patterns` | regular expressions, and phrases without letters |
 //! | `matcher`, `mask` | the whole list over one text; the masked text |
 
 mod contacts;
 mod entry;
 mod fold;
+mod ip;
 mod mask;
 mod matcher;
 mod patterns;

@@ -16,11 +16,16 @@ const DIGITS: Range<usize> = 7..16;
 /// How far before a number a word about it may stand, in words.
 const CONTEXT_WORDS: usize = 4;
 
+/// From how many digits on a number may be written in several ways at once.
+const MIN_MIXED: usize = 10;
+/// The longest group of letters that look like digits: longer ones are words.
+const MAX_LETTERS: usize = 4;
+
 const PHONE_WORDS: &str = "tel tel. telephone telefon telefono phone phones mobile mobil cell call ring whatsapp viber telegram sms fax \
     тел тел. телефон телефона телефону тлф звони звоните позвони позвоните набери моб мобильный вацап ватсап вотсап вайбер ☎ 📞 📱 \
     телефонный 电话 手机 微信";
 const OTHER_WORDS: &str = "order orders invoice receipt no no. nr nr. num number # nо article art art. item sku ean upc gtin isbn asin barcode \
-    tracking track parcel shipment ticket id code serial s/n sn model part ref reference iban account card vat tax zip postcode lot \
+    version ver firmware build версия версии прошивка прошивки tracking track parcel shipment ticket id code serial s/n sn model part ref reference iban account card vat tax zip postcode lot \
     заказ заказа заказу заказом номер счет счета счёт чек артикул арт арт. код штрихкод трек трек-номер накладная посылка посылки \
     инн кпп огрн бик снилс карта карты договор договора серийный лот bestellung bestellnummer rechnung artikel sendung commande \
     facture pedido factura ordine fattura zamówienie";
@@ -63,7 +68,17 @@ static LISTS: LazyLock<Lists> = LazyLock::new(|| Lists {
     .ok(),
 });
 
-/// A digit, or a word for one.
+/// What a digit is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Digit,
+    /// A word for it.
+    Spoken,
+    /// A letter that looks like one, in a group that has letters alone: `8 926 OOO 45 67`.
+    Letter,
+}
+
+/// A digit, or what stands for one.
 #[derive(Debug, Clone, Copy)]
 struct Digit {
     value: char,
@@ -72,7 +87,9 @@ struct Digit {
     end: usize,
     /// The characters between it and the one before.
     gap: usize,
-    spoken: bool,
+    written: Written,
+    /// A letter that only among digits looks like one: `12З4`, `12S4`.
+    is_guessed: bool,
 }
 
 /// The phone numbers of a text, but for these (digits alone).
@@ -114,10 +131,22 @@ fn runs(text: &str, dates: &[Range<usize>]) -> Vec<Vec<Digit>> {
     let mut gap = 0;
     let mut rest = text;
     let mut end = |current: &mut Vec<Digit>| {
-        if current.len() >= DIGITS.start {
-            runs.push(std::mem::take(current));
+        let row = std::mem::take(current);
+        let is_long = |row: &[Digit], least: usize| row.len() >= least;
+        // `two 8926...` may be an amount and a number, or a number that is written half in words.
+        let parts = row.chunk_by(|one, other| one.written == other.written);
+        let is_letters = |part: &&[Digit]| part.iter().any(|it| it.written == Written::Letter);
+        let last = row.iter().rposition(|digit| digit.written != Written::Letter);
+        let whole = row.get(..last.map_or(0, |last| last + 1)).unwrap_or_default();
+        if parts.clone().count() > 1 {
+            let apart = parts.filter(|part| !is_letters(part) && is_long(part, DIGITS.start));
+            runs.extend(apart.map(<[Digit]>::to_vec));
+            if is_long(whole, MIN_MIXED) {
+                runs.push(whole.to_vec());
+            }
+        } else if is_long(whole, DIGITS.start) {
+            runs.push(row);
         }
-        current.clear();
     };
     while let Some(c) = rest.chars().next() {
         let at = text.len() - rest.len();
@@ -131,10 +160,12 @@ fn runs(text: &str, dates: &[Range<usize>]) -> Vec<Vec<Digit>> {
         let is_date = dates.iter().any(|date| date.contains(&at));
         match digits_of(token, at) {
             Some(digits) if !is_date => {
-                let spoken = digits.iter().any(|digit| digit.spoken);
-                let was_spoken = current.iter().any(|digit| digit.spoken);
-                if !current.is_empty() && (gap > MAX_GAP || spoken != was_spoken) {
+                let is_letters = digits.iter().any(|it| it.written == Written::Letter);
+                if !current.is_empty() && gap > MAX_GAP {
                     end(&mut current);
+                }
+                if is_letters && current.is_empty() {
+                    continue;
                 }
                 for (index, digit) in digits.into_iter().enumerate() {
                     current.push(Digit { gap: if index == 0 { gap } else { 0 }, ..digit });
@@ -185,37 +216,41 @@ fn digits_of(token: &str, at: usize) -> Option<Vec<Digit>> {
         LISTS.spoken.iter().find_map(|words| words.iter().position(|it| it == token))
     {
         let value = u32::try_from(value).ok().and_then(|value| char::from_digit(value, 10))?;
-        return Some(vec![Digit { value, start: at, end: at + token.len(), gap: 0, spoken: true }]);
+        let (start, end, written) = (at, at + token.len(), Written::Spoken);
+        return Some(vec![Digit { value, start, end, gap: 0, written, is_guessed: false }]);
     }
     let digits = token.chars().filter(char::is_ascii_digit).count();
-    let chinese =
-        token.chars().all(|c| CHINESE.contains(c)) && token.chars().count() >= DIGITS.start;
-    if !chinese && digits * 2 < token.chars().count().max(1) {
+    let length = token.chars().count();
+    let chinese = token.chars().all(|c| CHINESE.contains(c)) && length >= DIGITS.start;
+    let are_like = token.chars().all(|c| c.is_ascii_digit() || matches!(c, 'o' | 'l' | 'i'));
+    if !chinese && digits * 2 < length.max(1) && !(are_like && length <= MAX_LETTERS) {
         return None;
     }
-    let value = |c: char| match c {
-        '0'..='9' => Some(c),
-        'o' if digits > 0 => Some('0'),
-        'l' | 'i' if digits > 0 => Some('1'),
-        c if chinese => {
-            let value = CHINESE.chars().position(|it| it == c)?;
-            u32::try_from(value).ok().and_then(|value| char::from_digit(value, 10))
-        }
-        _ => None,
+    let written = if digits == 0 && !chinese { Written::Letter } else { Written::Digit };
+    let chars: Vec<(usize, char)> = token.char_indices().collect();
+    let is_among = |index: usize| {
+        let is_digit = |it: Option<&(usize, char)>| it.is_some_and(|(_, c)| c.is_ascii_digit());
+        is_digit(index.checked_sub(1).and_then(|before| chars.get(before)))
+            && is_digit(chars.get(index + 1))
     };
-    token
-        .char_indices()
-        .map(|(offset, c)| {
-            let start = at + offset;
-            Some(Digit {
-                value: value(c)?,
-                start,
-                end: start + c.len_utf8(),
-                gap: 0,
-                spoken: false,
-            })
-        })
-        .collect()
+    let digit = |(index, (offset, c)): (usize, &(usize, char))| {
+        let value = match *c {
+            '0'..='9' => *c,
+            'o' => '0',
+            'l' | 'i' => '1',
+            'з' if is_among(index) => '3',
+            's' if is_among(index) => '5',
+            'b' if is_among(index) => '8',
+            c if chinese => {
+                let value = CHINESE.chars().position(|it| it == c)?;
+                u32::try_from(value).ok().and_then(|value| char::from_digit(value, 10))?
+            }
+            _ => return None,
+        };
+        let (start, is_guessed) = (at + offset, matches!(c, 'з' | 's' | 'b'));
+        Some(Digit { value, start, end: start + c.len_utf8(), gap: 0, written, is_guessed })
+    };
+    chars.iter().enumerate().map(digit).collect()
 }
 
 fn is_phone(run: &[Digit], number: &str, before: &str, after: &str) -> bool {
@@ -260,7 +295,8 @@ fn is_phone(run: &[Digit], number: &str, before: &str, after: &str) -> bool {
     if is_price || goes_on(behind) {
         return false;
     }
-    if run.iter().any(|digit| digit.spoken) {
+    let is_spoken = |digit: &Digit| digit.written == Written::Spoken;
+    if run.iter().all(is_spoken) {
         return true;
     }
     let says_other = near(&LISTS.other, 3) || lead.ends_with('#') || lead.ends_with('№');
@@ -274,6 +310,17 @@ fn is_phone(run: &[Digit], number: &str, before: &str, after: &str) -> bool {
     }
     let groups = groups(run);
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| number.starts_with(prefix));
+    let is_russian = count == 11 && starts(&["79", "89", "74", "84", "78", "88", "73", "83"]);
+    let is_north_american =
+        is_nanp(number) || (count == 11 && number.strip_prefix('1').is_some_and(is_nanp));
+    // Model and article numbers hold letters, too; litres, and amounts in words, stand between others.
+    let has = |written: Written| run.iter().any(|it| it.written == written);
+    if has(Written::Letter) || (groups.len() < 2 && run.iter().any(|it| it.is_guessed)) {
+        return is_russian;
+    }
+    if has(Written::Spoken) {
+        return is_russian || is_north_american;
+    }
     let all = |length: usize| groups.len() > 1 && groups.iter().skip(1).all(|it| *it == length);
     let singles = groups.iter().filter(|it| **it == 1).count();
     if count >= 10 && singles * 3 >= groups.len() * 2 && groups.len() > 4 {
@@ -295,9 +342,6 @@ fn is_phone(run: &[Digit], number: &str, before: &str, after: &str) -> bool {
     if (all(2) || all(4)) && !starts(&["0"]) {
         return false;
     }
-    let is_russian = count == 11 && starts(&["79", "89", "74", "84", "78", "88", "73", "83"]);
-    let is_north_american =
-        is_nanp(number) || (count == 11 && number.strip_prefix('1').is_some_and(is_nanp));
     let is_international = (11..=15).contains(&count)
         && number.starts_with("00")
         && !number.starts_with("000")

@@ -1,8 +1,11 @@
 //! What a filter that is too keen would mask.
 
-use chaffer_forbidden_words::Kind;
+use std::sync::LazyLock;
 
-use crate::{all_stay, kind, phrases};
+use chaffer_forbidden_words::{Action, Kind, Matcher};
+use proptest::prelude::*;
+
+use crate::{all_stay, kind, list, phrases};
 
 #[test]
 fn a_word_inside_an_innocent_longer_word_is_left_alone() {
@@ -228,4 +231,127 @@ fn sentences_are_no_links_and_no_addresses() {
             "100@200",
         ],
     );
+}
+
+static CONTACTS: LazyLock<Matcher> = LazyLock::new(|| {
+    list([Kind::Email, Kind::Phone, Kind::Link].map(|kind| (kind, "", Action::Mask)))
+});
+
+/// What people write to each other in shops.
+const SENTENCES: [&str; 76] = [
+    "Is the mug dishwasher-safe?",
+    "It costs 19.99 EUR, or $1,299.00 for all",
+    "Цена 1 234 руб. 50 коп., скидка 10%",
+    "Стоит 12 500,00 ₽ за 3 шт.",
+    "Price: 3.5, 2,75 or 100.000,00 €",
+    "It arrived on 21.11.2026 at 10:30",
+    "Доставка 01.12.2026 с 10:00 до 18:00",
+    "Open Mon-Fri 9:00-17:30, Sat 10-14",
+    "Order #100234567 of 2026-11-21",
+    "заказ № 1002345678 от 21.11.26",
+    "Article 904.133.12, size 10x20x30 cm",
+    "размер 10х20, толщина 3.5 мм",
+    "Артикул AB-1234.56.78, цвет синий",
+    "IBAN DE89 3704 0044 0532 0130 00",
+    "IBAN GB29NWBK60161331926819",
+    "счет 40702810500000012345, БИК 044525225",
+    "ИНН 7707083893, КПП 770701001",
+    "Serial SN-0O1l-23B4-S567",
+    "Model B2S5-1234O",
+    "tracking RA123456785CN",
+    "трек-номер 80110912345678",
+    "version 1.2.3.4 and v2.10.200.150",
+    "Firmware 1.0.11.134, версия 95.213.4.12",
+    "router 1.0.11.134",
+    "раздел 1.10.100.12, п. 12.100.10.5",
+    "1.250.100.200 in all, 10.250.100.200 руб, € 10.250.100.200",
+    "e.g. a mug, i.e. a cup, etc.",
+    "и т.д., и т.п., т.е. как обычно, т.к. нет",
+    "г. Москва, ул. Ленина, д. 5, кв. 12",
+    "St. Petersburg, No. 5, Mr. Smith, p.m.",
+    "Please send photos. Info is missing",
+    "Bought a rod. Net is missing",
+    "Obrigado. Com certeza",
+    "at this point net income and at this point info",
+    "rod,net,line and red,blue,green",
+    "щука,сом,карп",
+    "Ловлю рыбу: щука. Сом. Карп",
+    "10,com, 5 . com",
+    "A polka dot dress, dot by dot",
+    "это точка зрения, точка отсчета, и точка",
+    "Red • blue • green",
+    "Thanks!Is it new?Yes,it is.",
+    "Да,спасибо,не надо",
+    "Спасибо.Жду ответа",
+    "5-10 pieces, 2/3 of them, 1:100",
+    "3 x 250 ml, 12 V, 5 A, 60 W, 220-240 V",
+    "36, 37, 38, 39, 40, 41 and 42",
+    "36/37/38/39/40/41",
+    "sizes S, M, L, XL, 2XL",
+    "5 l 10 l 20 l and 1 o 2 o 3",
+    "10 or 20 or 30 or 40",
+    "one two three four five six",
+    "раз два три четыре пять",
+    "один или два, три или четыре",
+    "купил два 1234567890 в заказе",
+    "1 000 000, 2 000 000 and 3 000 000",
+    "25 000 000 сум",
+    "the years 1999, 2000 and 2026",
+    "2 @ 10.50, 3 @ 20",
+    "see you @ home",
+    "room 1234, floor 5, entrance 2",
+    "100 g, 0.5 kg, 1.75 l",
+    "temperature 36.6, +20, -5.5",
+    "score 3:2, ratio 16:9, scale 1:43",
+    "50/50, 24/7, 3/4, 1920x1080, 4K",
+    "Chapter 3.2.1 (page 45)",
+    "ГОСТ 12.1.004-91, ТУ 9693-001-12345678-2015",
+    "ISO 9001:2015, EN 60335-1",
+    "M6x20, 1/2\", 3/4-16",
+    "A4, B5, 80 g/m2",
+    "photo.jpg, IMG_20261121_103000.png, bill.pdf",
+    "C#, C++, Q&A, R&D",
+    "10% off, 2+1, 5*3=15",
+    "ok...so what",
+    "мая 5,6 и 7",
+    "zip 10115 Berlin, 190000 СПб",
+];
+
+#[test]
+fn what_people_write_in_shops_holds_no_contacts() {
+    all_stay(&CONTACTS, &SENTENCES);
+}
+
+proptest! {
+    #[test]
+    fn sentences_next_to_each_other_hold_none_either(
+        sentences in proptest::collection::vec(proptest::sample::select(SENTENCES.to_vec()), 1..5),
+        joint in proptest::sample::select(vec!["! ", "\n\n", ", ", "? "]),
+    ) {
+        let text = sentences.join(joint);
+        let scan = CONTACTS.scan(&text);
+        prop_assert!(scan.findings.is_empty(), "{text:?}: {:?}", scan.findings);
+    }
+
+    #[test]
+    fn numbers_that_count_are_no_contacts(
+        amount in 0_u32..100_000_000, cents in 0_u32..100, day in 1_u32..29, month in 1_u32..13, year in 2000_u32..2040,
+        (wide, high) in (1_u32..5000, 1_u32..5000), (major, minor, patch, build) in (0_u8..30, 0_u8..100, any::<u8>(), any::<u8>()),
+    ) {
+        for text in [
+            format!("{amount}.{cents:02} EUR"),
+            format!("${amount}"),
+            format!("{amount} руб."),
+            format!("заказ {amount}, order no. {amount}{cents:02}{day:02}"),
+            format!("{day:02}.{month:02}.{year} {day:02}:{cents:02}"),
+            format!("{year}-{month:02}-{day:02}"),
+            format!("{wide}x{high} mm, {wide} x {high}"),
+            format!("version {major}.{minor}.{patch}.{build}, v{major}.{minor}.{patch}.{build}"),
+            format!("версия {major}.{minor}.{patch}.{build}"),
+            format!("{major}.{minor}"),
+        ] {
+            let scan = CONTACTS.scan(&text);
+            prop_assert!(scan.findings.is_empty(), "{text:?}: {:?}", scan.findings);
+        }
+    }
 }

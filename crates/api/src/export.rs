@@ -289,7 +289,7 @@ mod tests {
                 let error = pack(ends, longest).await.unwrap_err();
                 assert!(matches!(error, ExportError::TooLong(it) if it == longest), "{error}");
                 assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-                assert_eq!(open_in(folder.path()), [PathBuf::new(); 0]);
+                assert_eq!(open_in(folder.path()), Vec::<PathBuf>::new());
             }
             // With the time that there is by default it is made, and is no more than what is open.
             let file = pack(true, Bounds::default().longest).await.unwrap();
@@ -297,7 +297,7 @@ mod tests {
             let zip = zip::ZipArchive::new(file).unwrap();
             assert!(zip.file_names().any(|name| name.unwrap().starts_with("files/")));
             drop(zip);
-            assert_eq!(open_in(folder.path()), [PathBuf::new(); 0]);
+            assert_eq!(open_in(folder.path()), Vec::<PathBuf>::new());
         }
     }
 }

@@ -105,7 +105,7 @@ impl Packer {
         let file = tempfile::tempfile_in(&self.bounds.folder).map_err(failed)?;
         let mut zip = ZipWriter::new(BufWriter::new(file));
         begin(&mut zip, "profile.json")?;
-        write(&mut zip, &export::profile(&self.user))?;
+        write(&mut zip, &self.read(export::profile)?)?;
         begin(&mut zip, "read_states.json")?;
         write(&mut zip, &self.read(export::read_states)?.into())?;
         begin(&mut zip, "mails.json")?;

@@ -247,6 +247,7 @@ fn what_is_kept_of_people(fresh: &mut Fresh) {
                 export::some_files(reader, &files)?;
                 reader.count_unsent(id)?;
                 reader.being_erased()?;
+                reader.last_seen(&["c1".to_owned(), "a1".to_owned()])?;
                 let start = (chrono::DateTime::UNIX_EPOCH.naive_utc(), 0);
                 reader.removed_attachments(start, 100)?;
                 Ok::<_, crate::chat::ChatError>(())
@@ -305,6 +306,7 @@ fn rare_writes(fresh: &mut Fresh) {
             writer.forget_thread(1)?;
             writer.prune_audit_log(long_ago, 10)?;
             writer.mail_queue(now)?;
+            writer.note_last_seen(&["c1", "a1"], now)?;
             writer.prune_mails(long_ago, 10)?;
             writer.prune_deliveries(long_ago, 10)?;
             writer.prune_first_answers(long_ago, 10)?;

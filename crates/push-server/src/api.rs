@@ -1,11 +1,13 @@
-//! The API's internal calls, which only the push daemon makes: missed events and revocations. They go to its
-//! loopback listener, with a bearer that is derived from the key that both daemons share.
+//! The API's internal calls, which only the push daemon makes: missed events, revocations, and when people were last seen.
+//! They go to its loopback listener, with a bearer that is derived from the key that both daemons share.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chaffer_shared::event::{EventId, Missed, Revocations};
+use chaffer_shared::health::{Presence, UserPresence};
 use chaffer_shared::link::LinkKeys;
+use reqwest::{RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 use tracing::{debug, info};
@@ -81,11 +83,16 @@ impl Api {
         path: &str,
         query: &[(&str, i64)],
     ) -> Result<T, ApiError> {
+        let ask = || self.client.get(format!("{}{path}", self.url)).query(query);
+        Ok(self.send(ask).await?.json().await?)
+    }
+
+    /// Makes a call with each bearer, until one is good.
+    async fn send(&self, call: impl Fn() -> RequestBuilder) -> Result<Response, ApiError> {
         for bearer in self.bearers.iter() {
-            let request = self.client.get(format!("{}{path}", self.url)).query(query);
-            let answer = request.bearer_auth(bearer).send().await?;
+            let answer = call().bearer_auth(bearer).send().await?;
             match answer.status().as_u16() {
-                200 => return Ok(answer.json().await?),
+                200 | 204 => return Ok(answer),
                 // During a rotation the API may know the older key alone.
                 401 | 403 => {}
                 status => return Err(ApiError::Status(status)),
@@ -102,6 +109,16 @@ impl Api {
         let mut query = vec![("limit", PAGE)];
         query.extend(after.map(|after| ("after", after)));
         self.get("/internal/v1/events", &query).await
+    }
+
+    /// Has it kept when these people were last seen.
+    ///
+    /// # Errors
+    /// [`ApiError`]: try again later.
+    pub async fn keep_last_seen(&self, users: &[UserPresence]) -> Result<(), ApiError> {
+        let body = Presence { users: users.to_vec() };
+        let tell = || self.client.put(format!("{}/internal/v1/last-seen", self.url)).json(&body);
+        self.send(tell).await.map(drop)
     }
 
     /// Asks which tokens no longer count, until the API answers, and tells the hub.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use bytes::Bytes;
 use chaffer_shared::config::Push;
 use chaffer_shared::event::{Event, EventId, RevokedTopic};
-use chaffer_shared::token::Claims;
+use chaffer_shared::token::{Claims, Grant};
 use chaffer_shared::topic::Topic;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -189,7 +189,7 @@ pub enum Command {
     /// A native client shows its next token.
     Refresh(ConnectionId, Box<Claims>),
     /// A native client wants to hear of these users' coming and going, until a moment.
-    Watch(ConnectionId, Vec<String>, DateTime<Utc>),
+    Watch(ConnectionId, Box<Grant>),
     /// A client subscribes to a legacy topic that it may hear.
     Subscribe(ConnectionId, String),
     /// A client unsubscribes from a legacy topic.

@@ -10,13 +10,14 @@
 //! - [`outlet`] is one connection's socket with its bounded queue.
 //!
 //! [`gate`] says who may come in. [`websocket`] accepts clients and reads what they say, natively or in WAMP v1. [`presence`] knows who is
-//! connected. [`side_door`] tells the machine how it all is. [`server`] puts the parts together.
+//! connected, [`last_seen`] has the API keep who was. [`side_door`] tells the machine how it all is. [`server`] puts the parts together.
 
 pub mod accept;
 pub mod api;
 pub mod gate;
 pub mod hub;
 pub mod intake;
+pub mod last_seen;
 pub mod metrics;
 pub mod order;
 pub mod outlet;

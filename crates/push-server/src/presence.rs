@@ -5,6 +5,8 @@
 //! leaves is given a few seconds to come back, so that reloading a page is no flicker.
 //!
 //! It changes rarely beside events, so one lock for all shards is enough here.
+//!
+//! When somebody was last seen outlives this process: the API keeps it (`last_seen`), and its grants bring it back.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chaffer_shared::health::UserPresence;
+use chaffer_shared::token::Grant;
 use chaffer_shared::topic;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -40,6 +43,8 @@ struct State {
     arrived: HashSet<String>,
     /// Who left, the earliest first: told after [`LEAVE_GRACE`].
     leaving: VecDeque<(DateTime<Utc>, String)>,
+    /// Who has gone since the API was told last; visitors are forgotten.
+    untold: HashMap<String, DateTime<Utc>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,18 +85,16 @@ impl Presence {
         }
     }
 
-    /// The connection watches these users, and no others, until a moment; it is told at once how they stand.
-    pub fn watch(
-        &self,
-        id: ConnectionId,
-        outlet: &Arc<Outlet>,
-        users: Vec<String>,
-        until: DateTime<Utc>,
-    ) {
+    /// The connection watches the users of its grant, and no others, until that ends; it is told at once how they stand.
+    pub fn watch(&self, id: ConnectionId, outlet: &Arc<Outlet>, grant: Grant) {
+        let Grant { users, seen, exp, .. } = grant;
+        let until = DateTime::from_timestamp(exp, 0).unwrap_or_default();
         let mut state = self.lock();
         state.unwatch(id);
         for user_id in &users {
             let user = state.users.entry(user_id.clone()).or_default();
+            let kept = seen.get(user_id).and_then(|at| DateTime::from_timestamp_millis(*at));
+            user.last_seen_at = user.last_seen_at.or(kept);
             if !user.watchers.contains(&id) {
                 user.watchers.push(id);
                 // Who has just left, and may be back in a moment, is as good as here.
@@ -120,6 +123,7 @@ impl Presence {
                 };
                 if state.users.get(&user_id).is_some_and(away) {
                     state.tell(&user_id);
+                    state.note_gone(&user_id);
                     // Anybody can be as many visitors as it likes: they are remembered for as long as somebody cares.
                     let is_lost = |user: &User| user.watchers.is_empty();
                     if topic::is_visitor(&user_id) && state.users.get(&user_id).is_some_and(is_lost)
@@ -133,6 +137,41 @@ impl Presence {
             |(id, watcher): (&ConnectionId, &Watcher)| (watcher.until <= now).then_some(*id);
         let expired: Vec<ConnectionId> = state.watchers.iter().filter_map(expired).collect();
         expired.into_iter().for_each(|id| state.unwatch(id));
+    }
+
+    /// Everybody has gone: the daemon ends.
+    pub fn close(&self, now: DateTime<Utc>) {
+        let mut state = self.lock();
+        let mut gone: Vec<String> = state.leaving.drain(..).map(|(_, user_id)| user_id).collect();
+        for (user_id, user) in &mut state.users {
+            if std::mem::take(&mut user.sockets) > 0 {
+                user.last_seen_at = Some(now);
+                gone.push(user_id.clone());
+            }
+        }
+        gone.iter().for_each(|user_id| state.note_gone(user_id));
+    }
+
+    /// Takes some of those who have gone since the API was told last.
+    #[must_use]
+    pub fn take_untold(&self, limit: usize) -> Vec<UserPresence> {
+        let mut state = self.lock();
+        let some: Vec<String> = state.untold.keys().take(limit).cloned().collect();
+        let take = |user_id: String| {
+            let at = state.untold.remove(&user_id)?;
+            Some(UserPresence { user_id, online: false, last_seen_at: Some(at) })
+        };
+        some.into_iter().filter_map(take).collect()
+    }
+
+    /// The API could not be told of these; who has come and gone again since is told of anyway.
+    pub fn put_back(&self, gone: Vec<UserPresence>) {
+        let mut state = self.lock();
+        for UserPresence { user_id, last_seen_at, .. } in gone {
+            if let Some(at) = last_seen_at {
+                state.untold.entry(user_id).or_insert(at);
+            }
+        }
     }
 
     /// Forgets who was last seen long ago.
@@ -163,6 +202,14 @@ impl Presence {
 }
 
 impl State {
+    /// Somebody who is not there was last seen when the last socket closed.
+    fn note_gone(&mut self, user_id: &str) {
+        let seen = self.users.get(user_id).and_then(|user| user.last_seen_at);
+        if let Some(at) = seen.filter(|_| !topic::is_visitor(user_id)) {
+            self.untold.insert(user_id.to_owned(), at);
+        }
+    }
+
     fn unwatch(&mut self, id: ConnectionId) {
         let Some(watcher) = self.watchers.remove(&id) else { return };
         for user_id in &watcher.users {
@@ -214,6 +261,60 @@ mod tests {
         presence.leave("7", now);
         assert!(!presence.of("7").online);
         assert_eq!(presence.of("7").last_seen_at, Some(now));
+    }
+
+    fn ids(gone: &[UserPresence]) -> Vec<&str> {
+        let mut ids: Vec<&str> = gone.iter().map(|it| it.user_id.as_str()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn the_api_is_told_of_each_who_has_gone_once() {
+        let presence = Presence::default();
+        let now = chaffer_shared::time::now();
+        for user in ["7", "8", "9", "visitor:a"] {
+            presence.join(user);
+            presence.leave(user, now);
+        }
+        // Who is back in a moment has not gone.
+        presence.join("8");
+        assert!(presence.take_untold(10).is_empty());
+        presence.round(now + LEAVE_GRACE);
+        let gone = presence.take_untold(10);
+        assert_eq!(ids(&gone), ["7", "9"]);
+        assert!(gone.iter().all(|it| !it.online && it.last_seen_at == Some(now)));
+        assert!(presence.take_untold(10).is_empty());
+
+        // It could not be told; meanwhile one of them has been here again.
+        let later = now + TimeDelta::seconds(30);
+        presence.join("7");
+        presence.leave("7", later);
+        presence.round(later + LEAVE_GRACE);
+        presence.put_back(gone);
+        assert_eq!(presence.take_untold(1).len(), 1);
+        let rest = presence.take_untold(1);
+        assert_eq!(rest.len(), 1);
+        presence.put_back(rest);
+        let mut all = presence.take_untold(10);
+        all.retain(|it| it.user_id == "7");
+        assert!(all.iter().all(|it| it.last_seen_at == Some(later)), "{all:?}");
+    }
+
+    #[test]
+    fn whoever_is_there_at_the_end_was_seen_then() {
+        let presence = Presence::default();
+        let now = chaffer_shared::time::now();
+        let before = now - TimeDelta::seconds(1);
+        for user in ["7", "8", "visitor:a"] {
+            presence.join(user);
+        }
+        presence.leave("8", before);
+        presence.close(now);
+        let mut gone = presence.take_untold(10);
+        gone.sort_by(|one, other| one.user_id.cmp(&other.user_id));
+        let seen: Vec<_> = gone.iter().map(|it| (it.user_id.as_str(), it.last_seen_at)).collect();
+        assert_eq!(seen, [("7", Some(now)), ("8", Some(before))]);
     }
 
     #[test]

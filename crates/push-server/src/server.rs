@@ -23,6 +23,7 @@ use crate::api::{Api, ApiError};
 use crate::gate::{Gate, Limits};
 use crate::hub::{Command, Hub};
 use crate::intake::Intake;
+use crate::last_seen;
 use crate::metrics::Metrics;
 use crate::presence::{self, Presence};
 use crate::repair::{LinkStatus, Sequencer};
@@ -39,6 +40,9 @@ const START_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the pusher port may take to finish what its peers were saying, and then the clients to close.
 const DRAIN: Duration = Duration::from_millis(500);
 const FAREWELL: Duration = Duration::from_millis(2500);
+
+/// And how long the API may take after that to keep who was there.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How often it is forgotten who was last seen long ago.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
@@ -199,8 +203,11 @@ impl Server {
         closing.spawn(door.run(self.http, door_stop.clone()));
         parts.spawn(intake.run(self.pusher, stop.clone()));
         parts.spawn(sequencer.run(incoming, ahead));
-        parts.spawn(keep_presence(presence, stop.clone()));
-        let revocations = api.map(|api| tokio::spawn(api.load_revocations(hub.clone())));
+        parts.spawn(keep_presence(presence.clone(), stop.clone()));
+        if let Some(api) = api.clone() {
+            parts.spawn(last_seen::keep(presence.clone(), api, stop.clone()));
+        }
+        let revocations = api.clone().map(|api| tokio::spawn(api.load_revocations(hub.clone())));
         let sockets = TaskTracker::new();
         let (websocket, accept_stop, tasks) = (self.websocket, stop.clone(), sockets.clone());
         parts.spawn(async move {
@@ -231,6 +238,12 @@ impl Server {
         sockets.close();
         if timeout(FAREWELL, sockets.wait()).await.is_err() {
             warn!(sockets = sockets.len(), "some clients did not close in time");
+        }
+        presence.close(Utc::now());
+        if let Some(api) = api
+            && timeout(LAST_WORDS, last_seen::tell(&presence, &api)).await.is_err()
+        {
+            warn!("the API took too long to keep when people were last seen");
         }
         door_stop.cancel();
         closing.shutdown().await;

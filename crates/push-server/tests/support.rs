@@ -11,11 +11,13 @@ use chaffer_push::metrics::Metrics;
 use chaffer_push::{Server, ServerError};
 use chaffer_shared::config::Config;
 use chaffer_shared::event::{Event, EventId, Frame, Missed, Revocations, RevokedTopic};
+use chaffer_shared::health::{Presence, UserPresence};
 use chaffer_shared::link::LinkKeys;
 use chaffer_shared::token::{Bearer, Claims, Grant, TokenKeys};
 use chaffer_shared::topic::Topic;
 use futures_util::{SinkExt, StreamExt};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -112,6 +114,8 @@ pub struct ApiState {
     pub last: EventId,
     pub oldest: EventId,
     pub revocations: Vec<RevokedTopic>,
+    /// Who was reported to have gone.
+    pub gone: Vec<UserPresence>,
     pub down: bool,
     pub questions: usize,
 }
@@ -136,7 +140,11 @@ impl FakeApi {
                 let api = shared.clone();
                 let service = service_fn(move |request| {
                     let api = api.clone();
-                    async move { Ok::<_, Infallible>(api.answer(&request)) }
+                    async move {
+                        let (head, body): (_, Incoming) = Request::into_parts(request);
+                        let body = body.collect().await.unwrap().to_bytes();
+                        Ok::<_, Infallible>(api.answer(&Request::from_parts(head, body)))
+                    }
                 });
                 let http = hyper::server::conn::http1::Builder::new();
                 tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
@@ -159,7 +167,7 @@ impl FakeApi {
         })
     }
 
-    fn answer(&self, request: &Request<hyper::body::Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &Request<Bytes>) -> Response<Full<Bytes>> {
         let status =
             |status: u16| Response::builder().status(status).body(Full::new(Bytes::new())).unwrap();
         let bearer = format!("Bearer {}", link_keys().internal_bearer().unwrap());
@@ -192,6 +200,13 @@ impl FakeApi {
                 }
                 "/internal/v1/revocations" => {
                     serde_json::to_vec(&Revocations { revocations: state.revocations.clone() })
+                }
+                "/internal/v1/last-seen" => {
+                    assert_eq!(request.method(), "PUT");
+                    state
+                        .gone
+                        .extend(serde_json::from_slice::<Presence>(request.body()).unwrap().users);
+                    return status(204);
                 }
                 _ => return status(404),
             };

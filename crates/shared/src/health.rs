@@ -30,7 +30,7 @@ impl Readiness {
     }
 }
 
-/// What the push daemon's `GET /presence?user_ids=7,8` answers.
+/// What the push daemon's `GET /presence?user_ids=7,8` answers; also what it has the API keep of those who have gone.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Presence {
     /// One entry per id asked for, in that order.

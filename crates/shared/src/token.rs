@@ -3,6 +3,7 @@
 //! JWTs (RFC 7519), signed with HS256 and nothing else, with a `kid` so that two keys can live during a
 //! rotation. A second kind, the presence grant, names the people whose coming and going a socket may watch.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -86,6 +87,9 @@ pub struct Grant {
     pub sub: String,
     /// The users whose presence may be watched.
     pub users: Vec<String>,
+    /// When those of them were last seen of whom the API knows it, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<String, i64>,
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
     /// When it ends, in seconds since 1970.
@@ -176,6 +180,7 @@ impl Grant {
             aud: GRANT_AUDIENCE.into(),
             sub: sub.into(),
             users,
+            seen: BTreeMap::new(),
             iat,
             exp: iat + ttl_seconds.clamp(1, MAX_TTL_SECONDS),
         }

@@ -19,6 +19,7 @@ stories!(
     the_api_stops_gracefully,
     the_daemons_refuse_what_they_do_not_understand,
     presence_is_known_at_the_side_door,
+    b2_when_people_were_last_seen_outlives_the_daemons,
 );
 
 async fn migrations_run_once_whoever_comes_first(scene: &Scene) -> Result<()> {
@@ -234,5 +235,60 @@ async fn presence_is_known_at_the_side_door(scene: &Scene) -> Result<()> {
     online(false).await?;
     let seen = users(&door.get(path).await?.expect(200)?);
     ensure!(seen[0]["last_seen_at"].is_string() && seen[1]["last_seen_at"].is_null(), "{seen:?}");
+    Ok(())
+}
+
+async fn b2_when_people_were_last_seen_outlives_the_daemons(scene: &Scene) -> Result<()> {
+    let mut cast = Cast::new(scene).await?;
+    cast.thread("p1").await?;
+    let last_seen = async |cast: &Cast, id: &str| -> Result<Option<String>> {
+        let path = format!("/v1/presence?user_ids={id}");
+        let known = cast.boss.get(&path).await?.expect(200)?;
+        ensure!(known["users"][0]["user_id"] == id, "{known}");
+        Ok(known["users"][0]["last_seen_at"].as_str().map(str::to_owned))
+    };
+    // One has gone before the push daemon ends, another one is there until then, a third one never was.
+    let seller = cast.seller.listen().await?;
+    seller.leave().await?;
+    let seen =
+        eventually("the seller has gone", PATIENCE, async || last_seen(&cast, "seller").await)
+            .await?;
+    let (_open, _) = cast.buyer.socket(None).await?;
+    let before = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S").to_string();
+    cast.stack.push.stop(Stack::STOP).await?;
+    cast.stack.push.start()?;
+    cast.stack.push_ready().await?;
+    let after = last_seen(&cast, "seller").await?.context("it is forgotten")?;
+    // It is kept in whole seconds.
+    assert_eq!(after.get(..19), seen.get(..19));
+    let buyer = last_seen(&cast, "buyer").await?.context("nobody noticed the buyer go")?;
+    ensure!(buyer >= before, "{buyer} is before {before}");
+    assert_eq!(last_seen(&cast, "rival").await?, None);
+
+    // The socket tells the same as the answer, by the grant in it; and a stranger gets neither.
+    let known = cast.buyer.get("/v1/presence?user_ids=seller").await?.expect(200)?;
+    assert_eq!(known["users"][0]["last_seen_at"], after);
+    let (mut watcher, _) = cast.buyer.socket(None).await?;
+    watcher.send(&json!({"type": "watch", "grant": known["grant"]})).await?;
+    let told = watcher.event("presence.changed").await?;
+    let expected = json!({"user_id": "seller", "online": false, "last_seen_at": after});
+    assert_eq!(told["data"], expected);
+    let nothing = cast.outsider.get("/v1/presence?user_ids=seller").await?.expect(200)?;
+    assert_eq!(nothing["users"], json!([]));
+
+    // Who has gone is kept in a while, whatever then dies.
+    let (rival, _) = cast.rival.socket(None).await?;
+    drop(rival);
+    let sql = "SELECT id FROM users WHERE id = 'rival' AND last_seen_at IS NOT NULL";
+    until("it is kept", async || Ok(!cast.stack.database.query(sql).await?.is_empty())).await?;
+    cast.stack.crash_push()?;
+    cast.stack.crash_api()?;
+    cast.stack.ready().await?;
+    ensure!(last_seen(&cast, "rival").await?.is_some(), "it is forgotten");
+    // An erased person was never here.
+    cast.shop.delete("/v1/users/rival").await?.expect(204)?;
+    let known = cast.boss.get("/v1/presence?user_ids=rival").await?.expect(200)?;
+    assert_eq!(known["users"], json!([]));
+    assert_eq!(cast.stack.database.query(sql).await?, Vec::<Vec<String>>::new());
     Ok(())
 }

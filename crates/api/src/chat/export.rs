@@ -40,13 +40,15 @@ pub(crate) fn begin(
     Ok(user)
 }
 
-/// What the shop said of the person, and what the person chose.
-pub(crate) fn profile(user: &User) -> Value {
-    json!({
+/// What the shop said of the person, what the person chose, and when it was here.
+pub(crate) fn profile(reader: &mut Reader<'_>, user: &User) -> Result<Value, ChatError> {
+    let last_seen = reader.last_seen(std::slice::from_ref(&user.id))?.pop_first();
+    Ok(json!({
         "user": UserView::from(user.clone()),
         "mails": user.mail_choice,
         "unread_total": user.unread_total,
-    })
+        "last_seen_at": last_seen.map(|(_, at)| chaffer_shared::time::format(&at.and_utc())),
+    }))
 }
 
 /// How far the person has read each thread.

@@ -1,18 +1,19 @@
-//! `/internal/v1`: how the push daemon closes gaps. Opened by a bearer that is derived from the key both daemons
+//! `/internal/v1`: how the push daemon closes gaps, and has it kept when people were last seen. Opened by a bearer that is derived from the key both daemons
 //! share, and denied in the sample configuration of nginx besides.
 
 use actix_web::web::Json;
-use actix_web::{HttpRequest, get};
+use actix_web::{HttpRequest, HttpResponse, get, put};
 use chaffer_shared::event::{Missed, Revocations, RevokedTopic};
+use chaffer_shared::health::Presence;
 use chaffer_shared::token::MAX_TTL_SECONDS;
 use chaffer_shared::topic::Topic;
 use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::error::Problem;
-use super::extract::Query;
+use super::extract::{Body, Query};
 use super::{Shared, State};
-use crate::chat::Refusal;
+use crate::chat::{Refusal, presence};
 use crate::publish::read_frames;
 use crate::store::StoreError;
 
@@ -69,4 +70,16 @@ pub(super) async fn revocations(
         Some(RevokedTopic { topic: Topic::of_person(&user), before: before?.and_utc() })
     };
     Ok(Json(Revocations { revocations: users.into_iter().filter_map(revoked).collect() }))
+}
+
+/// Keeps when the people were last seen who have gone.
+#[put("/internal/v1/last-seen")]
+pub(super) async fn keep_last_seen(
+    state: Shared,
+    request: HttpRequest,
+    gone: Body<Presence>,
+) -> Result<HttpResponse, Problem> {
+    require_push_daemon(&request, &state)?;
+    state.store.write(move |writer| presence::keep(writer, &gone.value.users)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

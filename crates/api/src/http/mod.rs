@@ -199,6 +199,7 @@ pub fn beside(config: &mut actix_web::web::ServiceConfig, state: &Arc<State>) {
     config
         .service(internal::missed_events)
         .service(internal::revocations)
+        .service(internal::keep_last_seen)
         .service(openapi::docs_without_slash)
         .service(openapi::docs());
     if state.config.api.demo {

@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Json;
 use chaffer_shared::health::UserPresence;
 use chaffer_shared::token::{Grant, MAX_TTL_SECONDS};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,7 +13,8 @@ use super::error::Problem;
 use super::extract::{Query, Sender};
 use super::openapi::Errors;
 use super::{Shared, State};
-use crate::chat::{FieldError, presence};
+use crate::chat::FieldError;
+use crate::chat::presence::{self, Visible};
 
 const MAX_USERS: usize = 100;
 
@@ -38,7 +39,7 @@ struct UserPresenceShape {
     user_id: String,
     /// Whether at least one socket of the user is open.
     online: bool,
-    /// When the last socket closed; null while online, or when the push daemon has not seen the user.
+    /// When the last socket closed; null while online, or when the user was not seen yet.
     #[schema(required = true)]
     last_seen_at: Option<DateTime<Utc>>,
 }
@@ -77,11 +78,20 @@ pub(super) async fn get_presence(
         let detail = format!("must not be more than {MAX_USERS}");
         return Err(Problem::invalid(vec![FieldError::parameter("user_ids", detail)]));
     }
-    let (asker, visible) =
+    let Visible { asker, users: visible, last_seen } =
         state.store.read(move |reader| presence::visible(reader, &sender.0, &wanted)).await?;
-    let users = if visible.is_empty() { Vec::new() } else { ask(&state, &visible).await? };
+    let mut users = if visible.is_empty() { Vec::new() } else { ask(&state, &visible).await? };
+    for user in users.iter_mut().filter(|it| !it.online && it.last_seen_at.is_none()) {
+        // Before the push daemon started.
+        user.last_seen_at = last_seen.get(&user.user_id).map(NaiveDateTime::and_utc);
+    }
     let now = chaffer_shared::time::now();
-    let grant = Grant::new(&asker, visible, now, MAX_TTL_SECONDS);
+    // The socket tells the same as this answer.
+    let seen = |it: &UserPresence| Some((it.user_id.clone(), it.last_seen_at?.timestamp_millis()));
+    let grant = Grant {
+        seen: users.iter().filter_map(seen).collect(),
+        ..Grant::new(&asker, visible, now, MAX_TTL_SECONDS)
+    };
     let grant = state.token_keys.sign_grant(&grant).map_err(|error| {
         tracing::error!(%error, "cannot sign a presence grant");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_token_key", "No token key is configured.")

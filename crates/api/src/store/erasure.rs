@@ -66,6 +66,7 @@ impl Writer<'_> {
                 users::profiles.eq("[]"),
                 users::unread_total.eq(0_i64),
                 users::mail_choice.eq(MailChoice::None),
+                users::last_seen_at.eq(None::<Timestamp>),
                 users::updated_at.eq(now),
                 users::erased_at.eq(now),
                 users::erasing_since.eq(now),

@@ -43,6 +43,7 @@ diesel::table! {
         revoked_before -> Nullable<Timestamp>,
         erased_at -> Nullable<Timestamp>,
         erasing_since -> Nullable<Timestamp>,
+        last_seen_at -> Nullable<Timestamp>,
         created_at -> Timestamp,
         updated_at -> Timestamp,
     }

@@ -1,5 +1,7 @@
 //! Users, mirrored from the shop.
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 
 use super::connection::on_backend;
@@ -129,6 +131,21 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// When these users were last seen; those of whom it is not known are left out.
+    pub(crate) fn last_seen(
+        &mut self,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        let mut found = BTreeMap::new();
+        for ids in pieces(ids) {
+            let query = users::table.filter(users::id.eq_any(padded(ids)));
+            let query = prepared(query.select((users::id, users::last_seen_at)));
+            let rows: Vec<(String, Option<Timestamp>)> = query.load(self.database)?;
+            found.extend(rows.into_iter().filter_map(|(id, at)| Some((id, at?))));
+        }
+        Ok(found)
+    }
+
     /// Whose tokens were revoked since that moment.
     pub(crate) fn revoked_since(
         &mut self,
@@ -179,6 +196,20 @@ impl Writer<'_> {
         diesel::update(users::table.find(id))
             .set(users::revoked_before.eq(now))
             .execute(self.database)?;
+        Ok(())
+    }
+
+    /// Notes that these users were last seen at a moment, unless they were seen later.
+    pub(crate) fn note_last_seen(&mut self, ids: &[&str], at: Timestamp) -> Result<(), StoreError> {
+        for ids in pieces(ids) {
+            let is_older = users::last_seen_at.is_null().or(users::last_seen_at.lt(at));
+            let rows = users::table
+                .filter(users::id.eq_any(padded(ids)))
+                .filter(users::erased_at.is_null())
+                .filter(is_older.assume_not_null());
+            prepared(diesel::update(rows).set(users::last_seen_at.eq(at)))
+                .execute(self.database)?;
+        }
         Ok(())
     }
 

@@ -170,10 +170,10 @@ impl Shard {
                 self.add(id, name, outlet, 0, Session::Legacy(Vec::new()));
             }
             Command::Refresh(id, claims) => self.refresh(id, *claims),
-            Command::Watch(id, users, until) => {
+            Command::Watch(id, grant) => {
                 if let Some(member) = self.member(id) {
                     let outlet = member.outlet.clone();
-                    self.presence.watch(id, &outlet, users, until);
+                    self.presence.watch(id, &outlet, *grant);
                 }
             }
             Command::Subscribe(id, topic) => self.subscribe(id, topic),

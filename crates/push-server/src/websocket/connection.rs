@@ -311,8 +311,7 @@ impl Connection {
     async fn watch(&self, grant: &str, identity: (Bearer, &str)) {
         match self.clients.tokens.verify_grant(grant, time::now()) {
             Ok(grant) if grant.sub == identity.1 => {
-                let until = chrono::DateTime::from_timestamp(grant.exp, 0).unwrap_or_default();
-                self.tell(Command::Watch(self.seat.id, grant.users, until)).await;
+                self.tell(Command::Watch(self.seat.id, Box::new(grant))).await;
             }
             Ok(_) => {
                 let detail = "the grant is another user's";

@@ -78,7 +78,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
 
     use super::*;
-    use crate::chat::erasure;
+    use crate::chat::{erasure, export};
     use crate::store::testing::databases;
     use crate::testing::{acting, context, shop};
 
@@ -102,6 +102,14 @@ mod tests {
             let second = (now + TimeDelta::seconds(10)).naive_utc();
             let expected = [("a0".to_owned(), second), ("c".to_owned(), second)];
             assert_eq!(kept.last_seen, BTreeMap::from(expected), "{}", fresh.url);
+
+            // It is the person's own to have.
+            let profile = fresh.read(|reader| {
+                let user = reader.user("c").unwrap().unwrap();
+                export::profile(reader, &user).unwrap()
+            });
+            let text = chaffer_shared::time::format(&second.and_utc());
+            assert_eq!(profile["last_seen_at"], text.as_str());
 
             let root = acting("staff");
             fresh.write(|writer| erasure::begin(writer, &root, &context(), "c")).unwrap();

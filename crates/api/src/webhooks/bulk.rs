@@ -83,7 +83,7 @@ pub(crate) async fn replay_failed(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::chat::Refusal;
     use crate::chat::webhooks::WebhookPatch;
@@ -93,7 +93,7 @@ mod tests {
     use crate::testing::{acting, context, shop};
 
     /// A webhook for which more waits than one piece has.
-    fn with_much_waiting(fresh: &mut Fresh) {
+    pub(in crate::webhooks) fn with_much_waiting(fresh: &mut Fresh) {
         shop(fresh, 0);
         let at = context().timestamp();
         let webhook = Webhook {

@@ -12,7 +12,9 @@ use url::Url;
 use super::{bulk, signature};
 use crate::chat::events::render;
 use crate::outgoing::{Outgoing, OutgoingAnswer, OutgoingError};
-use crate::store::{Delivery, DeliveryState, Store, StoreError, Webhook, WebhookStatus};
+use crate::store::{
+    Delivery, DeliveryState, Store, StoreError, Timestamp, Webhook, WebhookStatus, Writer,
+};
 
 /// The name of the event of a test call.
 pub const TEST: &str = "webhook.test";
@@ -156,23 +158,10 @@ impl Sender {
                 "a webhook's delivery was given up"
             );
         }
-        let (id, asked) = (webhook.id.clone(), webhook.url.clone());
-        let is_off = self
-            .store
-            .write(move |writer| {
-                writer.update_delivery(&delivery)?;
-                let Some(mut webhook) = writer.webhook(&id)? else { return Ok(false) };
-                // Another address may have been given meanwhile, which said nothing of the kind.
-                if gone && webhook.url == asked {
-                    webhook.status = WebhookStatus::Disabled;
-                    webhook.disabled_reason = Some("it answered 410 Gone".into());
-                    webhook.updated_at = now;
-                    writer.update_webhook(&webhook)?;
-                }
-                Ok::<_, StoreError>(webhook.status == WebhookStatus::Disabled)
-            })
-            .await?;
-        // It may have been switched off while this one was under way.
+        let asked = webhook.url.clone();
+        let note = move |writer: &mut Writer<'_>| note(writer, delivery.clone(), gone, &asked, now);
+        let is_off = self.store.write(note).await?;
+        // What else waits for it goes, too.
         if is_off { bulk::give_up(&self.store, webhook.id.clone()).await } else { Ok(()) }
     }
 
@@ -185,6 +174,32 @@ impl Sender {
         let asked = Duration::from_secs(retry_after.unwrap_or(0).min(MAX_RETRY_AFTER));
         TimeDelta::from_std(wait.max(asked)).ok()
     }
+}
+
+/// Writes down what came of an attempt; tells whether the webhook is switched off. If it was while this one was under way, this was
+/// the last attempt, also when it is on again by the time that the others are given up.
+fn note(
+    writer: &mut Writer<'_>,
+    mut delivery: Delivery,
+    gone: bool,
+    asked: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut webhook = writer.webhook(&delivery.webhook_id)?;
+    // Another address may have been given meanwhile, which said nothing of the kind.
+    if let Some(webhook) = webhook.as_mut().filter(|it| gone && it.url == asked) {
+        webhook.status = WebhookStatus::Disabled;
+        webhook.disabled_reason = Some("it answered 410 Gone".into());
+        webhook.updated_at = now;
+        writer.update_webhook(webhook)?;
+    }
+    let is_off = webhook.is_some_and(|it| it.status == WebhookStatus::Disabled);
+    if is_off && delivery.state == DeliveryState::Pending {
+        delivery.state = DeliveryState::Failed;
+        delivery.next_attempt_at = None;
+    }
+    writer.update_delivery(&delivery)?;
+    Ok(is_off)
 }
 
 fn headers(webhook: &Webhook, delivery: &Delivery, body: &[u8]) -> Option<HeaderMap> {
@@ -224,5 +239,61 @@ fn judge(answer: Result<OutgoingAnswer, OutgoingError>) -> Outcome {
             status: None,
             error: Some(error.to_string()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::webhooks::{self, WebhookPatch};
+    use crate::store::testing::databases;
+    use crate::testing::{acting, context};
+    use crate::webhooks::bulk::tests::with_much_waiting;
+
+    #[tokio::test]
+    async fn an_attempt_that_fails_while_the_webhook_is_off_is_the_last_one_even_if_it_is_on_again()
+    {
+        for mut fresh in databases() {
+            with_much_waiting(&mut fresh);
+            let outgoing = Outgoing::new(&[], Duration::from_secs(1));
+            let switch = |fresh: &mut crate::store::testing::Fresh, status| {
+                let patch = WebhookPatch { status: Some(status), ..WebhookPatch::default() };
+                fresh
+                    .write(|writer| {
+                        webhooks::patch(
+                            writer,
+                            &acting("staff"),
+                            &context(),
+                            &outgoing,
+                            "wh",
+                            &patch,
+                        )
+                    })
+                    .unwrap();
+            };
+            let now = context().timestamp();
+            // Failed, to be tried again in an hour.
+            let mut tried = fresh.read(|reader| reader.delivery("wh", "msg_0")).unwrap().unwrap();
+            tried.tries = 1;
+            tried.next_attempt_at = Some(now + TimeDelta::hours(1));
+            let url = "https://shop.example/hook";
+            let is_off = fresh.write(|it| note(it, tried.clone(), false, url, now)).unwrap();
+            let state = |fresh: &mut crate::store::testing::Fresh| {
+                let found = fresh.read(|it| it.delivery("wh", "msg_0")).unwrap().unwrap();
+                (found.state, found.next_attempt_at.is_some())
+            };
+            assert_eq!((is_off, state(&mut fresh)), (false, (DeliveryState::Pending, true)));
+            switch(&mut fresh, WebhookStatus::Disabled);
+            let is_off = fresh.write(|it| note(it, tried.clone(), false, url, now)).unwrap();
+            switch(&mut fresh, WebhookStatus::Active);
+            let store = Store::open(&fresh.url, 1, 100).unwrap();
+            bulk::give_up(&store, "wh".into()).await.unwrap();
+            assert_eq!(
+                (is_off, state(&mut fresh)),
+                (true, (DeliveryState::Failed, false)),
+                "{}",
+                fresh.url
+            );
+        }
     }
 }

@@ -428,6 +428,7 @@ impl Import<'_> {
                 fields.insert(name.to_owned(), value);
             }
         }
+        add_erasing_since(table, &mut fields);
         let row =
             row_of(table, &mut fields).map_err(|what| wrong(number, format!("{kind}: {what}")))?;
         if let Some(unknown) = fields.keys().next() {
@@ -513,6 +514,16 @@ fn check_head(kind: &str, fields: &Fields) -> Result<(), String> {
             field::<String>(fields, "made_by").unwrap_or_default()
         )),
         None => Err("it has no `version`".into()),
+    }
+}
+
+/// Older versions did not note how far they had come with an erased person: it is gone through once more.
+fn add_erasing_since(table: &Table, fields: &mut Fields) {
+    if table.name == "users"
+        && !fields.contains_key("erasing_since")
+        && let Some(erased_at) = fields.get("erased_at").cloned()
+    {
+        fields.insert("erasing_since".to_owned(), erased_at);
     }
 }
 
@@ -624,6 +635,34 @@ mod tests {
         assert_eq!(take("1", "customer"), Ok(()));
         assert!(take("visitor:1", "customer").is_err());
         assert!(take("1", "visitor").is_err());
+    }
+
+    #[test]
+    fn an_erasure_that_an_older_version_may_not_have_ended_is_gone_on_with() {
+        let users = described().unwrap().into_iter().find(|(_, it)| it.name == "users").unwrap().1;
+        let since = |more: serde_json::Value| {
+            let mut line = serde_json::json!({
+                "type": "user", "id": "1", "role": "customer", "name": "", "root": false,
+                "manage_messages": false, "profiles": [], "mail_choice": "none",
+                "created_at": "2026-03-01T09:30:00.000Z", "updated_at": "2026-03-01T09:30:00.000Z"
+            });
+            line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let mut fields = read_line(line.to_string().as_bytes()).unwrap().1;
+            add_erasing_since(&users, &mut fields);
+            let row = row_of(&users, &mut fields).unwrap();
+            let at = users.columns.iter().position(|it| it.name == "erasing_since").unwrap();
+            row.0[at].clone()
+        };
+        let erased = "2026-03-02T10:00:00.000Z";
+        let older = since(serde_json::json!({"erased_at": erased}));
+        assert_eq!(older.as_deref(), Some("2026-03-02 10:00:00"));
+        for not in [
+            serde_json::json!({}),
+            serde_json::json!({"erased_at": null}),
+            serde_json::json!({"erased_at": erased, "erasing_since": null}),
+        ] {
+            assert_eq!(since(not.clone()), None, "{not}");
+        }
     }
 
     static MESSAGES: std::sync::LazyLock<Table> = std::sync::LazyLock::new(|| {

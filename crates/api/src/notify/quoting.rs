@@ -38,8 +38,7 @@ const WROTE: &[&str] = &[
     "napisał(a):",
 ];
 /// How a block of headers begins, in lower case.
-const FROM: &[&str] =
-    &["from:", "от:", "от кого:", "von:", "de:", "de :", "da:", "*from:*", "*от:*", "*von:*"];
+const FROM: &[&str] = &["from:", "от:", "от кого:", "von:", "de:", "de :", "da:"];
 /// Other headers that only mails have, in lower case.
 const SENT: &[&str] = &[
     "sent:",
@@ -59,9 +58,6 @@ const SENT: &[&str] = &[
     "assunto:",
     "inviato:",
     "oggetto:",
-    "*sent:*",
-    "*отправлено:*",
-    "*gesendet:*",
 ];
 /// And those that a list of people's may have as well: `From: Riga`, `To: Tallinn`, `Date: 5 May`.
 const TO: &[&str] = &[
@@ -77,8 +73,6 @@ const TO: &[&str] = &[
     "à:",
     "à :",
     "a:",
-    "*date:*",
-    "*to:*",
 ];
 /// What programs of phones and the like put below a text, in lower case. No more than that: `Sent from my warehouse today` and
 /// `Отправлено с утра курьером` are answers.
@@ -217,6 +211,15 @@ fn is_sent_from(line: &str) -> bool {
     lower.chars().count() <= MAX_SENT_FROM && begins_with(&lower, SENT_FROM)
 }
 
+/// A line in lower case, without the stars that programs put around what was bold: `*From:* Anna`. A star and a space is a list's.
+fn not_bold(line: &str) -> String {
+    let lower = line.trim().to_lowercase();
+    match lower.strip_prefix('*') {
+        Some(rest) if !rest.starts_with(' ') => rest.replacen('*', "", 1),
+        _ => lower,
+    }
+}
+
 fn begins_with(lower: &str, words: &[&str]) -> bool {
     words.iter().any(|word| lower.starts_with(word))
 }
@@ -224,7 +227,7 @@ fn begins_with(lower: &str, words: &[&str]) -> bool {
 /// Whether all that follows is somebody else's.
 fn ends_at(lines: &[&str], at: usize) -> bool {
     let Some(line) = lines.get(at) else { return false };
-    let lower = line.trim().to_lowercase();
+    let lower = not_bold(line);
     lower.contains(MARKER) || begins_with(&lower, ORIGINAL) || is_header_block(lines, at, &lower)
 }
 
@@ -233,7 +236,7 @@ fn is_header_block(lines: &[&str], at: usize, lower: &str) -> bool {
     if !begins_with(lower, FROM) {
         return false;
     }
-    let below = |count| lines.iter().skip(at + 1).take(count).map(|it| it.trim().to_lowercase());
+    let below = |count| lines.iter().skip(at + 1).take(count).map(|it| not_bold(it));
     let is_one = |line: &String| begins_with(line, SENT) || begins_with(line, TO);
     if lower.contains('@') {
         return below(2).any(|line| is_one(&line));
@@ -329,6 +332,10 @@ mod tests {
             "Yes, it is.\n\n> ##- Write your answer above this line -##\n> more",
             "Yes, it is.\n\nVon: Anna\nGesendet: Montag\nAn: mich\nBetreff: blau\n\nBlau?",
             "Yes, it is.\n\nLe lun. 2 mars 2026 à 10:00, Anna <a@shop.example> a écrit\u{a0}:\n\n> Bleu ?",
+            "Yes, it is.\n\n*From:* Anna\n*Subject:* blue\n*To:* me\n\nIs it blue?",
+            "Yes, it is.\n\n*From: *Anna <a@shop.example>\n*Subject: *blue\n\nIs it blue?",
+            "Yes, it is.\n\n*От:* Анна\n*Кому:* мне\n*Тема:* синяя\n*Дата:* сегодня\n\nСиняя?",
+            "Yes, it is.\n\n*Von:* Anna\n*An:* mich\n*Betreff:* blau\n\nBlau?",
             "Yes, it is.\n\nSent from my iPhone\n\nOn Mon, 2 Mar 2026, Anna <a@shop.example> wrote:\n\n> Is it blue?",
             "Yes, it is.\n\nОтправлено с iPhone\n",
             "Yes, it is.\n\nОтправлено из мобильного приложения Яндекс Почты\n",
@@ -361,6 +368,8 @@ mod tests {
             "Здравствуйте!\nОтправлено с утра курьером",
             "Здравствуйте!\n\nОтправлено из почты на Ленина",
             // Nor is every list a mail's headers.
+            "Please quote delivery:\n* From: Riga\n* Subject: cups\n* To: Tallinn\nhow much?",
+            "*Sent:* all of them\n*Subject:* to change",
             "Please quote delivery:\nFrom: Riga\nTo: Tallinn\nWeight 12 kg, how much?",
             "From: Riga\nTo: Tallinn\nDate: 5 May\nHow much?",
             "bob@x.example wrote:\nthe mug is chipped",

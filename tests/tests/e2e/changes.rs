@@ -257,12 +257,23 @@ async fn r11_a_changed_message_goes_through_the_list_again(scene: &Scene) -> Res
     listener.hears("message.flagged", |data| data["message_id"] == said["id"]).await?;
     let page = messages(&cast.seller, thread).await?;
     assert_eq!((&page[0]["text"], &page[0]["flagged"]), (&masked["text"], &json!(true)));
-    // Mended, the message is marked no longer; the thread keeps its mark.
+    // Mended, the message is marked no longer, and says that it was; the thread keeps its mark.
     edit("Good morning!").await?.expect(200)?;
     let page = messages(&cast.seller, thread).await?;
     assert_eq!((&page[0]["text"], &page[0]["flagged"]), (&json!("Good morning!"), &json!(false)));
     let list = cast.seller.get("/v1/threads").await?.expect(200)?;
     assert_eq!(list["threads"][0]["flagged"], true);
+    let flagged = cast.boss.get("/v1/threads?flagged=true").await?.expect(200)?;
+    assert_eq!(flagged["threads"][0]["id"], thread);
+    let innocent = cast.buyer.say(thread, "Hello?").await?;
+    cast.buyer.patch(&path(&innocent), json!({"text": "Hello!"})).await?.expect(200)?;
+    for (person, before) in
+        [(&cast.seller, json!(true)), (&cast.boss, json!(true)), (&cast.buyer, Value::Null)]
+    {
+        let page = messages(person, thread).await?;
+        assert_eq!(page[0]["flagged_before"], before, "{}", person.id);
+        assert_eq!(page[1]["flagged_before"], Value::Null, "{}", person.id);
+    }
     listener.check()
 }
 

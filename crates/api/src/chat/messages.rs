@@ -293,7 +293,17 @@ pub(crate) fn history(
         }
     };
     let directory = Directory::of(reader, &messages, &[])?;
-    let view = |message: &Message| with_flag(directory.message(message), message, seen.seat.side);
+    let is_mended = |it: &&Message| it.edited_at.is_some() && !it.flagged;
+    let mended: Vec<Id> = if sees_flags(seen.seat.side) {
+        messages.iter().filter(is_mended).map(|it| it.id).collect()
+    } else {
+        Vec::new()
+    };
+    let mended = if mended.is_empty() { mended } else { reader.flagged_before(&mended)? };
+    let view = |message: &Message| {
+        let view = with_flag(directory.message(message), message, seen.seat.side);
+        MessageView { flagged_before: mended.contains(&message.id).then_some(true), ..view }
+    };
     Ok(MessagePage {
         messages: messages.iter().map(view).collect(),
         next_cursor: next.map(HistoryCursor),

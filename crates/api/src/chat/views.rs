@@ -102,6 +102,11 @@ pub struct MessageView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub flagged: Option<bool>,
+    /// True where nothing is found in it any more, but was before its author changed it (R11); in the messages of a thread, for those
+    /// who are told of flags. What it said, `GET /v1/messages/{id}/history` shows to administrators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub flagged_before: Option<bool>,
     /// What is attached.
     pub attachments: Vec<AttachmentView>,
     /// The message it answers.
@@ -237,8 +242,8 @@ pub struct ThreadView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub unread_count: Option<i64>,
-    /// Whether one of its messages is flagged (R11); told to the vendor and the staff, false for others; absent in
-    /// events.
+    /// Whether one of its messages is flagged, or was before its author changed it (R11): nobody writes the mark away. Told to the
+    /// vendor and the staff, false for others; absent in events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub flagged: Option<bool>,
@@ -442,6 +447,7 @@ impl Directory {
             author: self.person(&message.author_id),
             text: shown_text(message).to_owned(),
             flagged: None,
+            flagged_before: None,
             attachments: self.attachments(message),
             reply_to: message.reply_to,
             quote: message.reply_to.and_then(|id| self.quoted.get(&id)).map(|it| self.quote(it)),

@@ -210,6 +210,20 @@ impl Reader<'_> {
             .load(self.database)?)
     }
 
+    /// Which of these messages were flagged before a change.
+    pub(crate) fn flagged_before(&mut self, ids: &[Id]) -> Result<Vec<Id>, StoreError> {
+        let mut found = Vec::new();
+        for ids in pieces(ids) {
+            let query =
+                message_versions::table.filter(message_versions::message_id.eq_any(padded(ids)));
+            let query = query
+                .filter(message_versions::flagged.eq(true))
+                .select(message_versions::message_id);
+            found.extend(prepared(query).load::<Id>(self.database)?);
+        }
+        Ok(found)
+    }
+
     /// How often a message was changed.
     pub(crate) fn last_version(&mut self, message: Id) -> Result<i32, StoreError> {
         let last: Option<i32> = message_versions::table

@@ -76,6 +76,12 @@ pub(crate) fn png(side: u32, extra: &[u8]) -> Result<Vec<u8>> {
     Ok(png)
 }
 
+fn packed(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(bytes)?;
+    Ok(packed.finish()?)
+}
+
 /// Exif (CIPA DC-008) with an orientation, and a GPS directory that says where.
 fn exif() -> Vec<u8> {
     let mut tiff = b"MM\0\x2a\0\0\0\x08".to_vec();
@@ -190,7 +196,16 @@ async fn b2_a_file_that_lies_or_is_two_things_is_refused(scene: &Scene) -> Resul
     let picture = png(8, b"")?;
     let archive = [&picture[..], b"PK\x03\x04 evil PK\x05\x06\0\0"].concat();
     let script = png(8, &chunk(b"tEXt", b"Comment\0<script>alert(1)</script>"))?;
+    let action = packed(b"7 0 << /S /JavaScript /JS (app.alert(1)) >>")?;
+    let hidden = [
+        b"%PDF-1.7\n5 0 obj\n<< /Type /ObjStm /N 1 /First 4 /Filter /FlateDecode >>\nstream\r\n",
+        action.as_slice(),
+        b"\nendstream\nendobj\n%%EOF",
+    ]
+    .concat();
     for (name, bytes, code) in [
+        ("bill.pdf", &hidden[..], "file_ambiguous"),
+        ("bill.pdf", b"%PDF-1.7 << /S %\n/JavaScript /JS (1) >>", "file_ambiguous"),
         ("photo.jpg", &picture[..], "file_type_mismatch"),
         ("bill.pdf", &picture, "file_type_mismatch"),
         ("photo.png.exe", &picture, "file_type_mismatch"),
@@ -236,12 +251,21 @@ async fn b2_a_decompression_bomb_is_refused_within_bounded_memory(scene: &Scene)
     ensure!(bomb.len() < 5 << 20, "{} bytes", bomb.len());
     upload(&cast.buyer, "bomb.png", &bomb).await?.refused(422, "image_too_large")?;
     // One whose head says little and whose pixels go on and on.
-    let mut lying = png(3000, b"")?;
+    let mut lying = bomb;
     lying.splice(16..24, [0, 0, 0, 8, 0, 0, 0, 8]);
     let mut crc = flate2::Crc::new();
     crc.update(lying.get(12..29).context("no head")?);
     lying.splice(29..33, crc.sum().to_be_bytes());
-    upload(&cast.buyer, "lying.png", &lying).await?;
+    upload(&cast.buyer, "lying.png", &lying).await?.refused(422, "image_too_large")?;
+    // A colour profile that goes on and on, which is not unpacked to its end.
+    let profile = [&b"x\0\0"[..], &packed(&vec![0; 40 << 20])?].concat();
+    let colored = png(8, &chunk(b"iCCP", &profile))?;
+    upload(&cast.buyer, "colored.png", &colored).await?.expect(201)?;
+    // Objects of a PDF without end.
+    let mut endless =
+        b"%PDF-1.7\n5 0 obj\n<< /Type /ObjStm /Filter /FlateDecode >>\nstream\n".to_vec();
+    endless.extend(packed(&vec![b' '; 65 << 20])?);
+    upload(&cast.buyer, "endless.pdf", &endless).await?.refused(422, "file_ambiguous")?;
     let grown = most_memory(&cast)?.saturating_sub(before);
     ensure!(grown < 64 << 10, "took {grown} KiB more");
     Ok(())

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::screening::{self, Screened, WordList};
 use super::validate::Problems;
 use super::{Caller, ChatError, Context, Credentials, Refusal, rights, settings};
-use crate::store::{Attachment, Id, NewAttachment, Reader, User, Writer};
+use crate::store::{Attachment, Id, NewAttachment, Reader, Timestamp, User, Writer};
 
 /// The most files that one person may have uploaded and not sent.
 const MAX_UNSENT: i64 = 50;
@@ -171,6 +171,29 @@ pub(crate) fn note(
     let attachment = writer.insert_attachment(new.clone())?;
     let view = view(&attachment, context.now);
     Ok((attachment, view))
+}
+
+/// Whether an upload that was noted is still to be kept: not if its owner was erased since.
+///
+/// # Errors
+/// The store's own.
+pub(crate) fn is_wanted(reader: &mut Reader<'_>, upload: Id) -> Result<bool, ChatError> {
+    Ok(!reader.attachments(&[upload])?.is_empty())
+}
+
+/// Gives an upload up whose bytes may have come after its row was: it is noted once more, so that they go now.
+///
+/// # Errors
+/// The store's own.
+pub(crate) fn give_up(
+    writer: &mut Writer<'_>,
+    upload: Id,
+    new: &NewAttachment,
+    now: Timestamp,
+) -> Result<(), ChatError> {
+    writer.remove_attachment(upload, now)?;
+    let again = writer.insert_attachment(NewAttachment { name: String::new(), ..new.clone() })?;
+    Ok(writer.remove_attachment(again.id, now)?)
 }
 
 /// The addresses in an answer that was given before have expired, maybe: they are made anew. Files that are gone are left out.

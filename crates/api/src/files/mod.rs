@@ -2,20 +2,22 @@
 //! is for `chat::attachments`; here are bytes.
 //!
 //! An upload is streamed to a file of its own, its type is decided by what is in it ([`kind`]), a picture is decoded and written
-//! anew ([`pictures`]), and the result goes into the storage: a folder ([`disk`]) or a bucket ([`s3`]).
+//! anew ([`pictures`], each in its turn in the [`workshop`]), and the result goes into the storage: a folder ([`disk`]) or a bucket ([`s3`]).
 
 mod disk;
 mod kind;
 mod pdf;
 mod pictures;
 pub mod places;
+mod png;
 mod s3;
 pub mod sweep;
+mod unpack;
+mod workshop;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use anyhow::{Context, Result};
@@ -23,10 +25,11 @@ use chaffer_shared::config;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tempfile::{NamedTempFile, TempPath};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use self::places::Places;
+use self::workshop::Workshop;
 use crate::chat::Refusal;
 
 /// Millions of pixels that are decoded at the same time, all pictures together; and the most that one may have.
@@ -58,6 +61,9 @@ pub enum FileError {
     /// Of what is in it.
     #[error("{}", .0.detail())]
     Refused(Refusal),
+    /// Pictures of others are worked on.
+    #[error("many pictures are worked on at the moment")]
+    Busy,
     /// The disk or the storage failed.
     #[error(transparent)]
     Failed(#[from] io::Error),
@@ -92,7 +98,7 @@ pub struct Files {
     storage: Box<dyn Storage>,
     /// Those who upload now.
     pub places: Places,
-    megapixels: Arc<Semaphore>,
+    workshop: Workshop,
     /// Wakes the one that removes.
     removed: Notify,
 }
@@ -121,7 +127,7 @@ impl Files {
             uploads,
             storage,
             places: Places::default(),
-            megapixels: Arc::new(Semaphore::new(usize::try_from(MEGAPIXELS)?)),
+            workshop: Workshop::new(),
             removed: Notify::new(),
         })
     }
@@ -133,7 +139,7 @@ impl Files {
             uploads: PathBuf::new(),
             storage,
             places: Places::default(),
-            megapixels: Arc::new(Semaphore::new(0)),
+            workshop: Workshop::new(),
             removed: Notify::new(),
         }
     }
@@ -190,10 +196,9 @@ impl Files {
             Ok((megapixels, upload))
         })
         .await?;
-        let permit = Arc::clone(&self.megapixels).acquire_many_owned(megapixels).await;
-        let _permit = permit.map_err(io::Error::other)?;
         let folder = self.uploads.clone();
-        let picture = refusing(move || pictures::write_anew(&upload, format, &folder)).await?;
+        let work = move || pictures::write_anew(&upload, format, &folder);
+        let picture = self.workshop.run(megapixels, work).await?;
         Ok(Prepared {
             thumbnail_key: Some(format!("{key}-thumbnail")),
             key,

@@ -14,7 +14,7 @@ use image::{
 };
 use tempfile::{NamedTempFile, TempPath};
 
-use super::{FileError, MEGAPIXELS};
+use super::{FileError, MEGAPIXELS, png};
 use crate::chat::Refusal;
 
 /// The longer side of a small picture, in pixels.
@@ -25,6 +25,9 @@ const MAX_FRAMES: usize = 500;
 const MAX_ANIMATED_PIXELS: u64 = 100_000_000;
 /// No decoder may take more, in bytes: all pixels with four channels of two bytes.
 const MAX_ALLOC: u64 = MEGAPIXELS as u64 * 1_000_000 * 8;
+
+/// The same of a PNG, whose decoder takes it for one row, the colour profile and texts alone.
+const MAX_PNG_ALLOC: u64 = 16 << 20;
 
 /// A picture that was written anew.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ impl From<ImageError> for FileError {
 fn open(path: &Path, format: ImageFormat) -> Result<impl ImageDecoder, FileError> {
     let mut reader = ImageReader::with_format(BufReader::new(File::open(path)?), format);
     let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_ALLOC);
+    limits.max_alloc = Some(if format == ImageFormat::Png { MAX_PNG_ALLOC } else { MAX_ALLOC });
     reader.limits(limits);
     Ok(reader.into_decoder()?)
 }
@@ -84,6 +87,9 @@ pub(super) fn write_anew(
     format: ImageFormat,
     folder: &Path,
 ) -> Result<Picture, FileError> {
+    if format == ImageFormat::Png && png::is_overfull(path)? {
+        return Err(Refusal::ImageTooLarge.into());
+    }
     let mut decoder = open(path, format)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)?;

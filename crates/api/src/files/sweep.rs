@@ -96,6 +96,12 @@ async fn remove(
     }
 }
 
+/// Removes all that was given up.
+#[cfg(test)]
+pub(crate) async fn remove_all(store: &Store, files: &Files) -> Result<(), StoreError> {
+    remove(store, files, &mut start()).await
+}
+
 async fn remove_left_behind(files: &Files) {
     let folder = files.uploads.clone();
     let done = blocking(move || {

@@ -24,14 +24,16 @@ use super::{Shared, State};
 use crate::chat::attachments::{self, AttachmentView, Part, UploadLimits};
 use crate::chat::{FieldError, Refusal};
 use crate::files::places::Full;
-use crate::files::{FileError, Prepared};
-use crate::store::{Attachment, NewAttachment};
+use crate::files::{FileError, Files, Prepared};
+use crate::store::{Attachment, Id, NewAttachment, Store};
 
 /// How long nothing may come of an upload, and how long all of it may take: a large file over a slow line. The slowest line
 /// that is waited for brings a kilobyte a second.
 const SILENCE: Duration = Duration::from_secs(30);
 const LEAST_RATE: u64 = 1024;
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(900);
+/// When to come back while pictures of others are worked on, in seconds: it is worth as much as a large one takes.
+const AFTER_PICTURES: u64 = 10;
 
 /// A file, in the form that browsers send.
 #[derive(ToSchema)]
@@ -46,6 +48,14 @@ impl From<FileError> for Problem {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Refused(refusal) => refusal.into(),
+            FileError::Busy => Problem {
+                retry_after: Some(AFTER_PICTURES),
+                ..Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too_many_uploads_at_once",
+                    "Many pictures are worked on at the moment; try again.",
+                )
+            },
             FileError::Failed(error) => unavailable(&error),
         }
     }
@@ -84,17 +94,32 @@ pub(super) async fn upload_attachment(
     let prepared = state.files.prepare(upload, &name, limits.images_only).await?;
     let context = context(&request);
     let new = noted(&prepared, limits.owner, context.now.naive_utc());
+    let note = new.clone();
     let (attachment, view) =
-        state.store.write(move |writer| attachments::note(writer, &context, &new)).await?;
-    if let Err(error) = state.files.keep(&prepared).await {
-        let now = chaffer_shared::time::now().naive_utc();
-        let give_up = move |writer: &mut crate::store::Writer<'_>| {
-            writer.remove_attachment(attachment.id, now)
-        };
-        state.store.write(give_up).await?;
-        return Err(unavailable(&error));
-    }
+        state.store.write(move |writer| attachments::note(writer, &context, &note)).await?;
+    keep(&state.store, &state.files, &prepared, attachment.id, new).await?;
     Ok(HttpResponse::Created().json(view))
+}
+
+/// Keeps the bytes of an upload that was noted. What was given up meanwhile, or could not be kept, leaves none behind.
+async fn keep(
+    store: &Store,
+    files: &Files,
+    prepared: &Prepared,
+    upload: Id,
+    new: NewAttachment,
+) -> Result<(), Problem> {
+    let kept = files.keep(prepared).await;
+    if kept.is_ok() && store.read(move |reader| attachments::is_wanted(reader, upload)).await? {
+        return Ok(());
+    }
+    let now = chaffer_shared::time::now().naive_utc();
+    store.write(move |writer| attachments::give_up(writer, upload, &new, now)).await?;
+    files.sweep();
+    match kept {
+        Ok(()) => Err(Refusal::UserErased.into()),
+        Err(error) => Err(unavailable(&error)),
+    }
 }
 
 fn noted(prepared: &Prepared, owner: String, now: crate::store::Timestamp) -> NewAttachment {
@@ -388,6 +413,45 @@ fn disposition(name: &str, is_picture: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::erasure;
+    use crate::store::testing::databases;
+    use crate::testing::{acting, context, shop};
+
+    #[tokio::test]
+    async fn a_file_whose_owner_is_erased_after_it_was_noted_leaves_no_bytes() {
+        for mut fresh in databases() {
+            shop(&mut fresh, 0);
+            let folder = tempfile::tempdir().unwrap();
+            let files = Files::open(&chaffer_shared::config::Files {
+                folder: folder.path().display().to_string(),
+                ..chaffer_shared::config::Files::default()
+            })
+            .unwrap();
+            let store = Store::open(&fresh.url, 1, 100).unwrap();
+            for is_swept in [false, true] {
+                let mut upload = files.new_file().await.unwrap();
+                upload.write_all(b"hello").unwrap();
+                let prepared = files.prepare(upload, "a.txt", false).await.unwrap();
+                let owner = if is_swept { "c" } else { "d" };
+                let new = noted(&prepared, owner.into(), context().timestamp());
+                let (attachment, _) =
+                    fresh.write(|writer| attachments::note(writer, &context(), &new)).unwrap();
+                fresh
+                    .write(|writer| erasure::begin(writer, &acting("staff"), &context(), owner))
+                    .unwrap();
+                if is_swept {
+                    crate::files::sweep::remove_all(&store, &files).await.unwrap();
+                }
+                let refused = keep(&store, &files, &prepared, attachment.id, new).await;
+                assert_eq!(refused.unwrap_err().code, "user_erased");
+                assert!(files.get(&prepared.key, 0, 1).await.is_ok(), "kept, or nothing is tested");
+                crate::files::sweep::remove_all(&store, &files).await.unwrap();
+                assert!(files.get(&prepared.key, 0, 1).await.is_err(), "{}", fresh.url);
+                let start = (chrono::DateTime::UNIX_EPOCH.naive_utc(), 0);
+                assert_eq!(fresh.read(|it| it.removed_attachments(start, 9)).unwrap(), []);
+            }
+        }
+    }
 
     #[test]
     fn a_name_cannot_break_out_of_its_header() {

@@ -196,7 +196,8 @@ async fn b2_a_file_that_lies_or_is_two_things_is_refused(scene: &Scene) -> Resul
     let picture = png(8, b"")?;
     let archive = [&picture[..], b"PK\x03\x04 evil PK\x05\x06\0\0"].concat();
     let script = png(8, &chunk(b"tEXt", b"Comment\0<script>alert(1)</script>"))?;
-    let action = packed(b"7 0 << /S /JavaScript /JS (app.alert(1)) >>")?;
+    let action = format!("{:3000}", "7 0 << /S /JavaScript /JS (app.alert(1)) >>");
+    let action = packed(action.as_bytes())?;
     let hidden = [
         b"%PDF-1.7\n5 0 obj\n<< /Type /ObjStm /N 1 /First 4 /Filter /FlateDecode >>\nstream\r\n",
         action.as_slice(),

@@ -3,9 +3,10 @@
 use crate::chat::messages::History;
 use crate::chat::screening::WordList;
 use crate::chat::starting::ThreadStart;
-use crate::chat::{ChatError, Refusal, events, messages, threads};
+use crate::chat::unread::{self, ReadUpTo};
+use crate::chat::{ChatError, Context, Refusal, events, messages, threads};
 use crate::store::testing::databases;
-use crate::store::{Store, SubjectType, ThreadFilter};
+use crate::store::{Id, Store, SubjectType, ThreadFilter, Writer};
 use crate::testing::{
     about, about_product, acting, browser, context, draft, plain_thread, say, shop, start,
 };
@@ -85,6 +86,116 @@ async fn who_is_refused_leaves_the_others_of_the_commit_alone() {
         let ids: Vec<_> = page.messages.iter().map(|it| it.id).collect();
         assert_eq!(ids, Vec::from_iter(1..=6), "{}: a number was lost", fresh.url);
         assert_eq!(fresh.read(|reader| reader.user("a0")).unwrap().unwrap().unread_total, 6);
+    }
+}
+
+/// What somebody does in one of the threads of [`posts_that_share_a_commit_leave_what_they_leave_one_by_one`].
+#[derive(Debug, Clone)]
+enum Deed {
+    Post { who: &'static str, thread: Id, text: String },
+    Read { who: &'static str, thread: Id, up_to: Id },
+}
+
+async fn carry_out(store: &Store, now: chrono::DateTime<chrono::Utc>, deed: Deed) -> String {
+    let context = move || Context { now, ..context() };
+    match deed {
+        Deed::Post { who, thread, text } => {
+            let rule = move |writer: &mut Writer<'_>| {
+                let (list, draft) = (WordList::empty(), draft(&text));
+                messages::post(writer, &acting(who), &context(), &list, None, thread, &draft)
+            };
+            format!("{:?}", store.write_into(Some(thread), rule).await)
+        }
+        Deed::Read { who, thread, up_to } => {
+            let rule = move |writer: &mut Writer<'_>| {
+                unread::read(writer, &acting(who), &context(), thread, &ReadUpTo { up_to })
+            };
+            format!("{:?}", store.write(rule).await)
+        }
+    }
+}
+
+#[tokio::test]
+async fn posts_that_share_a_commit_leave_what_they_leave_one_by_one() {
+    const PEOPLE: [&str; 5] = ["c", "d", "a0", "a1", "staff"];
+    for (mut alone, mut together) in databases().into_iter().zip(databases()) {
+        let mut now = context().now;
+        let mut threads = Vec::new();
+        for fresh in [&mut alone, &mut together] {
+            shop(fresh, 2);
+            let of_c = start(fresh, &acting("c"), &about_product("p", "v")).unwrap();
+            let of_d = start(fresh, &acting("d"), &about(SubjectType::Vendor, "v")).unwrap();
+            let support = start(fresh, &acting("c"), &about(SubjectType::Support, "help")).unwrap();
+            threads = vec![of_c, of_d, support];
+        }
+        let stores = [&alone, &together].map(|fresh| Store::open(&fresh.url, 1, 100).unwrap());
+        for round in 0..25 {
+            now += chrono::TimeDelta::seconds(1);
+            let posters =
+                [("c", 0), ("a0", 0), ("a1", 0), ("d", 1), ("a0", 1), ("a1", 1), ("c", 2)];
+            let deeds: Vec<Deed> = (0..rand::random_range(2..12))
+                .map(|nth| {
+                    let (who, thread) = match rand::random_range(0..40) {
+                        // Staff join with their first word; `d` is a stranger here, and refused.
+                        0 => ("staff", rand::random_range(0..3)),
+                        1 => ("d", 0),
+                        it => posters[it % posters.len()],
+                    };
+                    let thread = threads[thread];
+                    match rand::random_range(0..8) {
+                        0 => Deed::Read { who, thread, up_to: rand::random_range(1..60) },
+                        // Sent twice, some of them.
+                        1 => Deed::Post { who, thread, text: format!("{round} for {thread}") },
+                        _ => Deed::Post { who, thread, text: format!("{round}.{nth}") },
+                    }
+                })
+                .collect();
+            let mut expected = Vec::new();
+            for deed in &deeds {
+                expected.push(carry_out(&stores[0], now, deed.clone()).await);
+            }
+            let (go, held) = std::sync::mpsc::channel::<()>();
+            let hold = stores[1].write(move |_| {
+                held.recv().ok();
+                Ok::<_, ChatError>(())
+            });
+            let answers = deeds.iter().map(|deed| carry_out(&stores[1], now, deed.clone()));
+            let answers = futures_util::future::join_all(answers);
+            let (_, answers, ()) = tokio::join!(hold, answers, async { drop(go) });
+            assert_eq!(answers, expected, "{}: {deeds:#?}", alone.url);
+            let left = [&mut alone, &mut together].map(|fresh| {
+                fresh.read(|reader| {
+                    let mut rows: Vec<String> = Vec::new();
+                    let mut stored = reader.threads(&threads).unwrap();
+                    stored.sort_by_key(|it| it.id);
+                    rows.extend(stored.iter().filter(|it| it.last_message_id.is_some()).map(
+                        |it| {
+                            format!(
+                                "{} {:?} {} {}",
+                                it.id, it.last_message_id, it.activity, it.updated_at
+                            )
+                        },
+                    ));
+                    rows.extend(reader.everybody_in(&threads).unwrap().iter().map(|it| {
+                        format!(
+                            "{} {} {} {}",
+                            it.thread_id, it.participant_id, it.last_read_message_id, it.activity
+                        )
+                    }));
+                    for user in reader.users(&PEOPLE).unwrap() {
+                        rows.push(format!("{} {}", user.id, user.unread_total));
+                        let states = reader.all_read_states(&user.id).unwrap();
+                        rows.extend(states.iter().map(|it| format!("{it:?}")));
+                    }
+                    for it in reader.events_after(0, 10_000).unwrap() {
+                        rows.push(format!("{} {} {:?} {:?}", it.id, it.name, it.topics, it.cause));
+                    }
+                    rows.sort();
+                    rows
+                })
+            });
+            assert_eq!(left[1], left[0], "{}: {deeds:#?}", alone.url);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::chat::ChatError;
 use crate::chat::screening::WordList;
-use crate::store::{Reader, Store, StoreError, Writer};
+use crate::store::{Id, Reader, Store, StoreError, Writer};
 
 /// How often the list may change under one call.
 const ATTEMPTS: usize = 5;
@@ -40,10 +40,27 @@ impl WordListCache {
         T: Send + 'static,
         F: FnMut(&mut Writer<'_>, &WordList) -> Result<T, ChatError> + Clone + Send + 'static,
     {
+        self.write_into(store, None, rule).await
+    }
+
+    /// The same; of a post with the thread that it goes into, see [`Store::write_into`].
+    ///
+    /// # Errors
+    /// The rule's own.
+    pub async fn write_into<T, F>(
+        &self,
+        store: &Store,
+        thread: Option<Id>,
+        rule: F,
+    ) -> Result<T, ChatError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Writer<'_>, &WordList) -> Result<T, ChatError> + Clone + Send + 'static,
+    {
         for _ in 0..ATTEMPTS {
             let list = self.current();
             let (version, mut rule) = (list.version(), rule.clone());
-            match store.write(move |writer| rule(writer, &list)).await {
+            match store.write_into(thread, move |writer| rule(writer, &list)).await {
                 Err(ChatError::StaleWordList) => self.fetch(store, version).await?,
                 done => return done,
             }

@@ -199,6 +199,10 @@ pub(crate) fn append(
     }
     let mut screened = screening::screen(writer, list, &draft.text)?;
     let files = attachments::to_send(writer, list, author, &draft.attachment_ids, &mut screened)?;
+    // What changes more than every post does.
+    if seat.participant.is_none() || seat.side == Side::Staff || screened.flagged {
+        writer.settle()?;
+    }
     if seat.participant.is_none() {
         participants.push(join(writer, context, author, &thread)?);
     }

@@ -101,7 +101,7 @@ pub(super) async fn post_message(
     let rule = move |writer: &mut Writer<'_>, list: &WordList| {
         messages::post(writer, &sender, &context, list, key.as_ref(), id, &draft)
     };
-    Ok(answer(state.word_list.write(&state.store, rule).await?))
+    Ok(answer(state.word_list.write_into(&state.store, Some(id), rule).await?))
 }
 
 /// A message's number in the path. A text that is no number is no message.

@@ -38,6 +38,9 @@ impl Reader<'_> {
         hash: &str,
         user: &str,
     ) -> Result<Option<Option<User>>, StoreError> {
+        if let Some(found) = self.shared.as_ref().and_then(|it| it.user(user)) {
+            return Ok(self.is_shared_live_key(hash)?.then_some(Some(found)));
+        }
         let user = api_keys::table
             .left_join(users::table.on(users::id.eq(user)))
             .filter(api_keys::hash.eq(hash))
@@ -46,6 +49,18 @@ impl Reader<'_> {
             user.select(Option::<User>::as_select()).first(connection)
         })
         .optional()?)
+    }
+
+    /// Whether a live key has this hash, asked once for all posts of a commit.
+    fn is_shared_live_key(&mut self, hash: &str) -> Result<bool, StoreError> {
+        if self.shared.as_ref().is_some_and(|it| it.knows_live_key(hash)) {
+            return Ok(true);
+        }
+        let is_live = self.is_live_api_key(hash)?;
+        if let (true, Some(shared)) = (is_live, &mut self.shared) {
+            shared.note_live_key(hash);
+        }
+        Ok(is_live)
     }
 
     /// All keys, live or not.

@@ -281,7 +281,7 @@ fn finish(path: &Path) -> Result<BackupReport, StoreError> {
             rows.push((table.name, count));
         }
     }
-    let last_event = Reader { database: &mut database }.last_event()?;
+    let last_event = Reader { database: &mut database, shared: None }.last_event()?;
     Ok(BackupReport { rows, last_event, mails_given_up: 0 })
 }
 

@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
-use diesel::connection::SimpleConnection;
+#[cfg(feature = "mysql")]
+use diesel::RunQueryDsl;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::{Connection, QueryResult};
 #[cfg(feature = "sqlite")]
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::StoreError;
+#[cfg(feature = "mysql")]
+use super::prepared::written;
 
 #[cfg(not(any(feature = "sqlite", feature = "mysql")))]
 compile_error!("build chaffer-api with the feature `sqlite`, `mysql`, or both");
@@ -206,13 +210,20 @@ impl Database {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(connection) => {
-                diesel::connection::AnsiTransactionManager::begin_transaction_sql(
-                    connection,
-                    "BEGIN IMMEDIATE",
-                )
+                AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")
             }
             #[cfg(feature = "mysql")]
-            Self::Mysql(_) => self.begin(),
+            Self::Mysql(connection) => set_autocommit(connection, false),
+        }
+    }
+
+    /// Begins a transaction that only reads: one snapshot.
+    pub(super) fn begin_reading(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => AnsiTransactionManager::begin_transaction(connection),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(connection) => set_autocommit(connection, false),
         }
     }
 
@@ -227,23 +238,68 @@ impl Database {
         }
     }
 
-    /// Begins a transaction or, inside one, sets a savepoint.
-    pub(super) fn begin(&mut self) -> QueryResult<()> {
-        use diesel::connection::TransactionManager;
-        <Self as Connection>::TransactionManager::begin_transaction(self)
-    }
-
-    /// Commits the transaction or releases the savepoint.
+    /// Commits the transaction.
     pub(super) fn commit(&mut self) -> QueryResult<()> {
-        use diesel::connection::TransactionManager;
-        <Self as Connection>::TransactionManager::commit_transaction(self)
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => AnsiTransactionManager::commit_transaction(connection),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(connection) => set_autocommit(connection, true),
+        }
     }
 
-    /// Takes the transaction, or what happened since the savepoint, back.
+    /// Takes the transaction back.
     pub(super) fn rollback(&mut self) -> QueryResult<()> {
-        use diesel::connection::TransactionManager;
-        <Self as Connection>::TransactionManager::rollback_transaction(self)
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => AnsiTransactionManager::rollback_transaction(connection),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(connection) => {
+                connection.batch_execute("ROLLBACK")?;
+                set_autocommit(connection, true)
+            }
+        }
     }
+
+    /// Marks where one job of a transaction begins, so that it alone can be taken back.
+    pub(super) fn savepoint(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => AnsiTransactionManager::begin_transaction(connection),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(connection) => connection.batch_execute("SAVEPOINT job"),
+        }
+    }
+
+    /// Keeps what was done since the savepoint.
+    pub(super) fn release_savepoint(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => AnsiTransactionManager::commit_transaction(connection),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(connection) => connection.batch_execute("RELEASE SAVEPOINT job"),
+        }
+    }
+
+    /// Takes back what was done since the savepoint.
+    pub(super) fn rollback_to_savepoint(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => AnsiTransactionManager::rollback_transaction(connection),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(connection) => connection.batch_execute("ROLLBACK TO SAVEPOINT job"),
+        }
+    }
+}
+
+/// Begins a transaction, or commits it
+/// (<https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_autocommit>). By itself diesel sends
+/// BEGIN and COMMIT in three round trips each, since it has to allow several statements in one text for them and forbid
+/// them again; of what begins a transaction, MySQL keeps this alone as a prepared statement.
+#[cfg(feature = "mysql")]
+fn set_autocommit(connection: &mut diesel::MysqlConnection, on: bool) -> QueryResult<()> {
+    let sql = if on { "SET autocommit = 1" } else { "SET autocommit = 0" };
+    written(sql).execute(connection).map(|_| ())
 }
 
 #[cfg(test)]

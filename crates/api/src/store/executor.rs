@@ -4,6 +4,7 @@
 //! are put into one transaction, so that they share the cost of one durable commit (group commit). When one of them is
 //! refused, the group is run once more with a savepoint before each, so that it leaves the others alone.
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use tokio_util::task::TaskTracker;
 use super::connection::{Database, Use};
 use super::events::{Counters, StoredEvent};
 use super::metrics::{Metrics, Queue};
-use super::{DatabaseUrl, StoreError};
+use super::shared_rows::SharedRows;
+use super::{DatabaseUrl, Id, StoreError};
 
 /// How many jobs share one commit at the most: a bound on how long the first one waits for the others.
 const GROUP_LIMIT: usize = 128;
@@ -63,6 +65,8 @@ impl JobError for StoreError {
 /// What a job reads with: one snapshot of the database.
 pub(crate) struct Reader<'c> {
     pub(super) database: &'c mut Database,
+    /// What the posts of one commit share; only while several are written.
+    pub(super) shared: Option<&'c mut SharedRows>,
 }
 
 /// What a job writes with; it also reads, and sees what the jobs before it in the same commit wrote.
@@ -78,7 +82,13 @@ impl<'c> Writer<'c> {
         counters: &'c mut Counters,
         pending: &'c mut Vec<StoredEvent>,
     ) -> Self {
-        Self { reader: Reader { database }, counters, pending }
+        Self { reader: Reader { database, shared: None }, counters, pending }
+    }
+
+    /// With rows that it shares with the posts beside it.
+    fn sharing(mut self, shared: Option<&'c mut SharedRows>) -> Self {
+        self.reader.shared = shared;
+        self
     }
 }
 
@@ -191,7 +201,7 @@ impl Store {
         E: JobError,
         F: FnMut(&mut Reader<'_>) -> Result<T, E> + Send + 'static,
     {
-        let (job, answer) = Job::new(job);
+        let (job, answer) = Job::new(None, job);
         let sent = self.reads.try_send(Some(Waiting::new(Box::new(job))));
         wait(sent.map_err(|error| refuse(&error, &self.metrics.reads)), answer).await
     }
@@ -207,7 +217,21 @@ impl Store {
         E: JobError,
         F: FnMut(&mut Writer<'_>) -> Result<T, E> + Send + 'static,
     {
-        let (job, answer) = Job::new(job);
+        self.write_into(None, job).await
+    }
+
+    /// The same; of a post with the thread that it goes into, so that many at once look up together what they need. A job
+    /// that changes other rows of a thread, its people or its vendor than every post has to [`Writer::settle`] first.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn write_into<T, E, F>(&self, thread: Option<Id>, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: JobError,
+        F: FnMut(&mut Writer<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (job, answer) = Job::new(thread, job);
         let sent = self.writes.try_send(Some(Waiting::new(Box::new(job))));
         wait(sent.map_err(|error| refuse(&error, &self.metrics.writes)), answer).await
     }
@@ -253,15 +277,17 @@ async fn wait<T, E: JobError>(
 
 /// A job, what its last run came to, and who waits for it.
 struct Job<F, T, E> {
+    /// Of a post: where it goes.
+    thread: Option<Id>,
     run: F,
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
 
 impl<F, T, E: JobError> Job<F, T, E> {
-    fn new(run: F) -> (Self, oneshot::Receiver<Result<T, E>>) {
+    fn new(thread: Option<Id>, run: F) -> (Self, oneshot::Receiver<Result<T, E>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { run, outcome: None, reply }, answer)
+        (Self { thread, run, outcome: None, reply }, answer)
     }
 
     fn settle(&mut self, outcome: Result<T, E>) -> Verdict {
@@ -303,6 +329,7 @@ trait ReadJob: Answer {
 }
 
 trait WriteJob: Answer {
+    fn thread(&self) -> Option<Id>;
     fn run(&mut self, writer: &mut Writer<'_>) -> Verdict;
 }
 
@@ -336,6 +363,10 @@ where
     T: Send,
     E: JobError,
 {
+    fn thread(&self) -> Option<Id> {
+        self.thread
+    }
+
     fn run(&mut self, writer: &mut Writer<'_>) -> Verdict {
         let outcome = (self.run)(writer);
         self.settle(outcome)
@@ -352,13 +383,13 @@ fn serve_read(url: &DatabaseUrl, slot: &mut Option<Database>, mut job: Box<dyn R
             },
         };
         let run = AssertUnwindSafe(|| {
-            if let Err(error) = database.begin() {
+            if let Err(error) = database.begin_reading() {
                 let error = StoreError::from(error);
                 return (Verdict::Disturbed { lost: error.is_lost_connection() }, Some(error));
             }
-            let verdict = job.run(&mut Reader { database });
+            let verdict = job.run(&mut Reader { database, shared: None });
             // It has written nothing: how the transaction ends does not matter, only that it does.
-            let ended = database.rollback().is_ok();
+            let ended = database.commit().is_ok();
             match verdict {
                 Verdict::Done | Verdict::Refused if !ended => {
                     (Verdict::Disturbed { lost: true }, None)
@@ -533,21 +564,33 @@ impl WriterThread {
         let mut pending = Vec::new();
         let mut done = 0;
         let is_alone = group.len() == 1;
+        let mut shared = SharedRows::default();
+        let threads: Vec<Option<Id>> = group.iter().map(|job| job.thread()).collect();
         for job in group {
             if pending.len() >= EVENT_LIMIT {
                 break;
             }
+            if job.thread().is_none() {
+                shared.settle(database)?;
+            } else if shared.is_empty() && !savepoints {
+                let posts = threads.iter().skip(done).map_while(|thread| *thread);
+                let ids: BTreeSet<Id> = posts.clone().collect();
+                if posts.count() > 1 {
+                    shared.load(database, &Vec::from_iter(ids))?;
+                }
+            }
             done += 1;
             let (before, kept) = (counters, pending.len());
             if savepoints {
-                database.begin()?;
+                database.savepoint()?;
             }
-            let mut writer = Writer::new(database, &mut counters, &mut pending);
+            let mut writer = Writer::new(database, &mut counters, &mut pending)
+                .sharing((!shared.is_empty()).then_some(&mut shared));
             match job.run(&mut writer) {
-                Verdict::Done if savepoints => database.commit()?,
+                Verdict::Done if savepoints => database.release_savepoint()?,
                 Verdict::Done => {}
                 Verdict::Refused if savepoints => {
-                    database.rollback()?;
+                    database.rollback_to_savepoint()?;
                     counters = before;
                     pending.truncate(kept);
                 }
@@ -559,6 +602,7 @@ impl WriterThread {
                 Verdict::Disturbed { lost } => return Err(GroupError::Disturbed { lost }),
             }
         }
+        shared.settle(database)?;
         StoredEvent::insert_all(database, &pending)?;
         counters.save(database, &before_group)?;
         database.commit().map_err(|error| GroupError::Commit(error.into()))?;

@@ -40,6 +40,7 @@ mod retention;
 mod schema;
 mod search;
 mod settings;
+mod shared_rows;
 mod support_queue;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -59,7 +59,6 @@ enum Piece<'a> {
     Number(i64),
     Text(&'a str),
     Moment(Timestamp),
-    #[cfg(feature = "mysql")]
     MaybeNumber(Option<i64>),
     #[cfg(feature = "mysql")]
     MaybeText(Option<&'a str>),
@@ -92,7 +91,6 @@ impl<'a> Written<'a> {
     }
 
     /// A value, or NULL.
-    #[cfg(feature = "mysql")]
     pub(super) fn maybe_number(self, value: Option<i64>) -> Self {
         self.and(Piece::MaybeNumber(value))
     }
@@ -107,6 +105,14 @@ impl<'a> Written<'a> {
     pub(super) fn texts(mut self, values: &[&'a str]) -> Self {
         for (nth, value) in padded(values).into_iter().enumerate() {
             self = self.sql(if nth == 0 { "(" } else { ", " }).text(value);
+        }
+        self.sql(")")
+    }
+
+    /// The same of numbers.
+    pub(super) fn numbers(mut self, values: &[i64]) -> Self {
+        for (nth, value) in padded(values).into_iter().enumerate() {
+            self = self.sql(if nth == 0 { "(" } else { ", " }).number(value);
         }
         self.sql(")")
     }
@@ -131,7 +137,6 @@ where
                 Piece::Number(value) => out.push_bind_param::<sql_types::BigInt, _>(value)?,
                 Piece::Text(value) => out.push_bind_param::<sql_types::Text, str>(value)?,
                 Piece::Moment(value) => out.push_bind_param::<sql_types::Timestamp, _>(value)?,
-                #[cfg(feature = "mysql")]
                 Piece::MaybeNumber(value) => {
                     out.push_bind_param::<sql_types::Nullable<sql_types::BigInt>, _>(value)?;
                 }
@@ -168,7 +173,6 @@ pub(super) fn pieces<T>(list: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// Cuts rows to be inserted into pieces whose lengths are powers of two, the longest first.
-#[cfg(feature = "mysql")]
 pub(super) fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let length = 1 << rows.len().min(LONGEST).checked_ilog2()?;
@@ -208,12 +212,9 @@ mod tests {
     fn lists_take_few_lengths_and_lose_nothing() {
         for length in 0..1000_usize {
             let list: Vec<usize> = (0..length).collect();
-            #[cfg(feature = "mysql")]
-            {
-                assert_eq!(portions(&list).flatten().copied().collect::<Vec<_>>(), list);
-                let is_kept = |it: &[usize]| it.len().is_power_of_two() && it.len() <= LONGEST;
-                assert!(portions(&list).all(is_kept));
-            }
+            assert_eq!(portions(&list).flatten().copied().collect::<Vec<_>>(), list);
+            let is_kept = |it: &[usize]| it.len().is_power_of_two() && it.len() <= LONGEST;
+            assert!(portions(&list).all(is_kept));
             let padded = padded(&list);
             assert!(padded.len() < 2 * length.max(1) && padded.starts_with(&list));
             assert!(padded.iter().all(|it| list.contains(it)));

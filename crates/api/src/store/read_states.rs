@@ -4,8 +4,9 @@ use diesel::prelude::*;
 
 use super::connection::{Database, on_backend};
 use super::prepared::{insert_all, padded, pieces, prepared, written};
-use super::schema::{read_states, users};
-use super::{Id, ParticipantKind, Reader, StoreError, Writer};
+use super::schema::{participants, read_states, users};
+use super::shared_rows::Unread;
+use super::{Id, ParticipantKind, Reader, StoreError, User, Writer};
 
 /// One reader's state in one thread. Without a row, nothing is unread.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
@@ -65,7 +66,50 @@ macro_rules! badges {
     };
 }
 
+/// Those who read some threads, with what each has unread there: the users that take part in one of them by this
+/// condition. A macro for the same reason.
+macro_rules! readers {
+    ($threads:expr, $kind:expr, $is_meant:expr) => {
+        participants::table
+            .inner_join(users::table.on($is_meant))
+            .left_join(
+                read_states::table.on(read_states::reader_id
+                    .eq(users::id)
+                    .and(read_states::kind.eq(ParticipantKind::User))
+                    .and(read_states::thread_id.eq(participants::thread_id))),
+            )
+            .filter(participants::thread_id.eq_any(padded($threads)))
+            .filter(participants::kind.eq($kind))
+            .filter(participants::left_at.is_null())
+            .select((
+                participants::thread_id,
+                User::as_select(),
+                (read_states::unread_count, read_states::unread_activity).nullable(),
+            ))
+    };
+}
+
+/// A user who reads a thread, and how much is unread; `None` when there is no state of it yet.
+type ReaderOf = (Id, User, Option<Unread>);
+
 impl Reader<'_> {
+    /// Who reads these threads: those who take part, and all admins of vendors that do.
+    pub(super) fn readers_of_threads(
+        &mut self,
+        threads: &[Id],
+    ) -> Result<Vec<ReaderOf>, StoreError> {
+        let mut found: Vec<ReaderOf> = Vec::new();
+        for threads in pieces(threads) {
+            let is_it = users::id.eq(participants::participant_id);
+            let people = readers!(threads, ParticipantKind::User, is_it);
+            found.extend(prepared(people).load::<ReaderOf>(self.database)?);
+            let acts_for_it = users::vendor_id.eq(participants::participant_id.nullable());
+            let admins = readers!(threads, ParticipantKind::Vendor, acts_for_it);
+            found.extend(prepared(admins).load::<ReaderOf>(self.database)?);
+        }
+        Ok(found)
+    }
+
     /// One user's states in several threads.
     pub(crate) fn read_states(
         &mut self,
@@ -99,6 +143,10 @@ impl Reader<'_> {
         user: &str,
         thread: Id,
     ) -> Result<Option<Badge>, StoreError> {
+        let shared = self.shared.as_ref().and_then(|it| it.badge_of_user(user, thread));
+        if shared.is_some() {
+            return Ok(shared);
+        }
         let badge = badges!(thread).filter(users::id.eq(user));
         Ok(on_backend!(&mut *self.database, connection => badge.first(connection)).optional()?)
     }
@@ -109,6 +157,10 @@ impl Reader<'_> {
         vendor: &str,
         thread: Id,
     ) -> Result<Vec<Badge>, StoreError> {
+        let shared = self.shared.as_ref().and_then(|it| it.badges_of_vendor(vendor, thread));
+        if let Some(shared) = shared {
+            return Ok(shared);
+        }
         let badges = badges!(thread).filter(users::vendor_id.eq(vendor));
         Ok(on_backend!(&mut *self.database, connection => badges.load(connection))?)
     }
@@ -155,6 +207,11 @@ impl Writer<'_> {
         readers: &[Badge],
         activity: i64,
     ) -> Result<(), StoreError> {
+        if let Some(shared) = &mut self.shared
+            && shared.raise_unread(thread, author, readers, activity)
+        {
+            return Ok(());
+        }
         let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
         let with_author: Vec<&str> = users.iter().copied().chain([author]).collect();
         match &mut *self.database {

@@ -307,4 +307,5 @@ diesel::table! {
     }
 }
 diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
+diesel::allow_tables_to_appear_in_same_query!(participants, users);
 diesel::allow_tables_to_appear_in_same_query!(read_states, users);

@@ -234,7 +234,7 @@ impl Fresh {
 
     /// Runs a job that reads.
     pub(crate) fn read<T>(&mut self, job: impl FnOnce(&mut Reader<'_>) -> T) -> T {
-        job(&mut Reader { database: &mut self.database })
+        job(&mut Reader { database: &mut self.database, shared: None })
     }
 
     /// Runs a job that writes, in a transaction of its own.

@@ -206,6 +206,10 @@ impl Reader<'_> {
         &mut self,
         id: Id,
     ) -> Result<Option<(Thread, Vec<Participant>)>, StoreError> {
+        let shared = self.shared.as_ref().and_then(|it| it.thread(id));
+        if shared.is_some() {
+            return Ok(shared);
+        }
         let here = participants::thread_id.eq(threads::id).and(participants::left_at.is_null());
         let thread =
             threads::table.left_join(participants::table.on(here)).filter(threads::id.eq(id));
@@ -445,6 +449,11 @@ impl Writer<'_> {
         activity: i64,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        if let Some(shared) = &mut self.shared
+            && shared.touch_thread(thread, last_message, activity, now)
+        {
+            return Ok(());
+        }
         match &mut *self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(connection) => {

@@ -85,6 +85,10 @@ pub struct UserFields {
 impl Reader<'_> {
     /// One user.
     pub(crate) fn user(&mut self, id: &str) -> Result<Option<User>, StoreError> {
+        let shared = self.shared.as_ref().and_then(|it| it.user(id));
+        if shared.is_some() {
+            return Ok(shared);
+        }
         let user = users::table.find(id);
         Ok(on_backend!(&mut *self.database, connection => {
             user.select(User::as_select()).first(connection)

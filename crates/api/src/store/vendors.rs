@@ -63,6 +63,10 @@ impl Vendor {
 impl Reader<'_> {
     /// One vendor.
     pub(crate) fn vendor(&mut self, id: &str) -> Result<Option<Vendor>, StoreError> {
+        let shared = self.shared.as_ref().and_then(|it| it.vendor(id));
+        if shared.is_some() {
+            return Ok(shared);
+        }
         let vendor = vendors::table.find(id);
         Ok(on_backend!(&mut *self.database, connection => {
             vendor.select(Vendor::as_select()).first(connection)

@@ -22,7 +22,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -65,14 +65,17 @@ fn main() -> Result<()> {
     raise_file_limit()?;
     let start = Instant::now();
     let mut text = String::new();
-    let mut left_out = Vec::new();
+    let (mut left_out, mut failed) = (Vec::new(), Vec::new());
     for (name, run) in scenarios::ALL {
         if !arguments.scenarios.is_empty() && !arguments.scenarios.iter().any(|word| word == name) {
             left_out.push(*name);
             continue;
         }
-        let sheet = run(arguments.repeats).with_context(|| format!("scenario {name}"))?;
-        let table = sheet.render();
+        // One that fails takes nothing from what the others measured.
+        let table = run(arguments.repeats).map(|sheet| sheet.render()).unwrap_or_else(|error| {
+            failed.push(*name);
+            format!("## {name}\n\nNot measured: {error:#}\n")
+        });
         say(&table)?;
         text.push_str(&table);
         text.push('\n');
@@ -86,6 +89,7 @@ fn main() -> Result<()> {
         let report = format!("{HEAD}\n{}\n{text}{took}\n", machine::describe());
         std::fs::write(&path, report)?;
     }
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }
 

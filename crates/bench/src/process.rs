@@ -133,12 +133,22 @@ impl Processes {
     /// Resident bytes. A page that several processes share counts once (PSS).
     #[must_use]
     pub fn resident(&self) -> u64 {
-        let pss = |pid: &u32| {
+        self.memory("Pss:")
+    }
+
+    /// Resident bytes, with all that others share (RSS, as `ps` shows it).
+    #[must_use]
+    pub fn resident_alone(&self) -> u64 {
+        self.memory("Rss:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let kib = |pid: &u32| {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+            let line = text.lines().find_map(|line| line.strip_prefix(field))?;
             line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
         };
-        self.0.iter().filter_map(pss).sum::<u64>() * 1024
+        self.0.iter().filter_map(kib).sum::<u64>() * 1024
     }
 }
 

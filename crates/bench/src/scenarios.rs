@@ -1,9 +1,11 @@
 //! What is measured, a file each.
 
+pub mod costs;
 pub mod fanout;
 pub mod idle;
 pub mod post;
 pub mod posters;
+pub mod resting;
 pub mod search;
 pub mod shop;
 pub mod stalled;
@@ -29,6 +31,8 @@ pub const ALL: &[Scenario] = &[
     ("storm", storm::run),
     ("post", post::run),
     ("posters", posters::run),
+    ("resting", resting::run),
+    ("costs", costs::run),
     ("search", search::run),
 ];
 

@@ -164,7 +164,8 @@ impl Store {
         })?;
         let readers = readers.max(1);
         for number in 0..readers {
-            let mut connection = Some(url.connect(Use::Reading)?);
+            // The first connection shows that reading works; the others are made when they are needed first.
+            let mut connection = if number == 0 { Some(url.connect(Use::Reading)?) } else { None };
             let (url, queue, metrics) = (url.clone(), read_queue.clone(), metrics.clone());
             let alive = threads.token();
             spawn(&format!("store-read-{number}"), move || {

@@ -66,7 +66,13 @@ impl Mariadb {
     /// What Chaffer is told.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("mysql://chaffer:{PASSWORD}@{}/chaffer", self.address)
+        format!("{}/chaffer", self.server_url())
+    }
+
+    /// The same without a database.
+    #[must_use]
+    pub fn server_url(&self) -> String {
+        format!("mysql://chaffer:{PASSWORD}@{}", self.address)
     }
 
     /// The command line client.

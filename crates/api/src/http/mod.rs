@@ -115,6 +115,11 @@ macro_rules! calls {
 }
 
 calls! {
+    // The most frequent first, since an address is compared with one after the other.
+    messages::post_message,
+    messages::list_messages,
+    unread::mark_read,
+    unread::get_unread,
     users::put_user,
     users::patch_user,
     users::get_user,
@@ -134,8 +139,6 @@ calls! {
     support::get_queue,
     support::take_thread,
     support::release_thread,
-    messages::list_messages,
-    messages::post_message,
     messages::edit_message,
     messages::delete_message,
     moderation::get_history,
@@ -159,9 +162,7 @@ calls! {
     settings::get_definitions,
     settings::get_machine_settings,
     settings::get_settings_history,
-    unread::mark_read,
     unread::mark_unread,
-    unread::get_unread,
     unread::get_unread_batch,
     events::get_events,
     presence::get_presence,

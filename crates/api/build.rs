@@ -3,7 +3,11 @@
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=../../web/dist");
     println!("cargo::rerun-if-changed=../../migrations");
-    // A bit for each address that is put right when the program starts, instead of 24 bytes: 1.5 MB less in memory.
-    println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    // A bit for each address that is put right when the program starts, instead of 24 bytes: 1.5 MB less in memory. Not with
+    // mold, whose version in Debian 12 makes programs of it that glibc refuses to start.
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    if std::env::var("PROFILE").is_ok_and(|it| it == "release") && !flags.contains("mold") {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
     std::fs::create_dir_all("../../web/dist")
 }

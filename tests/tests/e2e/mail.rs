@@ -9,6 +9,7 @@ use crate::cast::{Cast, id_of, product, texts};
 
 stories!(
     r4_r6_people_get_mails_of_new_threads_and_messages,
+    r6_every_administrator_of_the_vendor_gets_the_mail_and_nobody_else,
     r4_customers_get_the_operators_answers_and_operators_no_mail,
     r4_visitors_get_answers_by_mail_if_they_gave_an_address,
     r4_mails_to_visitors_hold_nothing_that_the_visitor_said,
@@ -222,6 +223,36 @@ async fn r4_r6_people_get_mails_of_new_threads_and_messages(scene: &Scene) -> Re
     let text = mail["text"].as_str().unwrap_or_default();
     ensure!(text.contains("And heavy") && !text.contains("And large"), "{text}");
     assert_eq!(server.mails_to(SELLER)?.len(), 1);
+    Ok(())
+}
+
+async fn r6_every_administrator_of_the_vendor_gets_the_mail_and_nobody_else(
+    scene: &Scene,
+) -> Result<()> {
+    let mailing = Mailing::new(scene).await?;
+    let (cast, server) = (&mailing.cast, &mailing.server);
+    let oleg = |vendor: &str| json!({"role": "vendor_admin", "name": "Oleg", "vendor_id": vendor, "email": "oleg@example.com"});
+    cast.shop.user("oleg", oleg("v1")).await?;
+    for id in ["helper", "boss", "rival"] {
+        let email = json!({"email": format!("{id}@example.com")});
+        cast.shop.patch(&format!("/v1/users/{id}"), email).await?.expect(200)?;
+    }
+    let first = mailing.thread("p1", "Is it dishwasher-safe?").await?;
+    for address in [SELLER, "oleg@example.com"] {
+        let mail = server.wait_for(address, 1).await?;
+        ensure!(header(&mail, "subject").ends_with(&format!("[#{first}]")), "{mail}");
+    }
+    // Whoever goes to another vendor hears of this one's threads no more.
+    cast.shop.user("oleg", oleg("v2")).await?;
+    let second = mailing.thread("p2", "And this one?").await?;
+    server.wait_for(SELLER, 2).await?;
+    mailing.settle("marker").await?;
+    for (id, thread) in
+        [("oleg", second), ("rival", first), ("rival", second), ("boss", first), ("helper", first)]
+    {
+        let mails = mailing.queue(&format!("?user_id={id}&thread_id={thread}")).await?;
+        assert_eq!(mails, Vec::<Value>::new(), "{id}");
+    }
     Ok(())
 }
 

@@ -1,13 +1,12 @@
-//! The pages are built by `make web`; without them the API builds all the same and says so at `/demo`.
+//! How the daemon is linked, and what goes into it. The pages are built by `make web`; without them the API builds all the same and says so at `/demo`.
+
+#[path = "../shared/link.rs"]
+mod link;
 
 fn main() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=../../web/dist");
     println!("cargo::rerun-if-changed=../../migrations");
-    // A bit for each address that is put right when the program starts, instead of 24 bytes: 1.5 MB less in memory. Not with
-    // mold, whose version in Debian 12 makes programs of it that glibc refuses to start.
-    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    if std::env::var("PROFILE").is_ok_and(|it| it == "release") && !flags.contains("mold") {
-        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    }
+    println!("cargo::rerun-if-changed=../shared/link.rs");
+    link::pack_relocations();
     std::fs::create_dir_all("../../web/dist")
 }

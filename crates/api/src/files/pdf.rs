@@ -11,10 +11,13 @@ use super::unpack::Unpacking;
 const RUNNING: [&[u8]; 3] = [b"JavaScript", b"Launch", b"Rendition"];
 /// The longest name that is looked at, in bytes as they are written: each of ours with all letters escaped is shorter.
 const MAX_NAME: usize = 40;
-/// Object streams of one file, and their bytes unpacked, all together: they hold no pictures and no pages, so what has more is made
-/// to be slow.
+/// Object streams of one file, and their bytes packed and unpacked, all together: they hold no pictures and no pages, so what has more is
+/// made to be slow. The packed ones count, too, since a stream may go on for long without unpacking to anything, and others begin in it.
 const MAX_STREAMS: usize = 10_000;
+const MAX_PACKED: u64 = 64 << 20;
 const MAX_UNPACKED: u64 = 64 << 20;
+/// Blanks between the word `stream` and the end of its line, which tolerant readers skip.
+const MAX_BLANKS: usize = 8;
 
 /// Whether an action in it runs something: `/S`, white space, and the kind, however the names are written. Links may hold the same words.
 /// What has more object streams than is looked at counts as such.
@@ -22,7 +25,8 @@ pub(super) fn runs(file: &mut File) -> io::Result<bool> {
     file.seek(SeekFrom::Start(0))?;
     let mut names = Names::default();
     let mut chunk = vec![0; super::CHUNK];
-    let (mut read, mut streams, mut left) = (0_u64, 0, MAX_UNPACKED);
+    let (mut read, mut streams) = (0_u64, 0);
+    let mut left = Left { packed: MAX_PACKED, unpacked: MAX_UNPACKED };
     loop {
         let length = file.read(&mut chunk)?;
         if length == 0 {
@@ -51,24 +55,36 @@ pub(super) fn runs(file: &mut File) -> io::Result<bool> {
     }
 }
 
+/// How many bytes of object streams are still looked at.
+struct Left {
+    packed: u64,
+    unpacked: u64,
+}
+
 /// The same of the object stream that begins here, or behind an end of line; takes its bytes off what is `left`.
-fn unpacked_runs(file: &mut File, left: &mut u64) -> io::Result<bool> {
+fn unpacked_runs(file: &mut File, left: &mut Left) -> io::Result<bool> {
     let mut packed = BufReader::with_capacity(4096, file);
     let mut first = [0];
-    while packed.read(&mut first)? == 1 && matches!(first, [b'\r' | b'\n']) {}
+    for _ in 0..MAX_BLANKS {
+        if packed.read(&mut first)? == 0 || !matches!(first, [b'\r' | b'\n' | b' ' | b'\t']) {
+            break;
+        }
+    }
     let mut names = Names::default();
-    let mut packed = first.as_slice().chain(packed);
+    let mut packed = first.as_slice().chain(packed).take(left.packed);
+    let unpacked = &mut left.unpacked;
     let ended = Unpacking::new().take(&mut packed, |piece| {
         let is_running = |byte: &u8| names.take(*byte) == Seen::Running;
-        match left.checked_sub(piece.len() as u64) {
+        match unpacked.checked_sub(piece.len() as u64) {
             Some(rest) if !piece.iter().any(is_running) => {
-                *left = rest;
+                *unpacked = rest;
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Break(()),
         }
     })?;
-    Ok(ended.is_break() || names.end())
+    left.packed = packed.limit();
+    Ok(ended.is_break() || left.packed == 0 || names.end())
 }
 
 /// What a byte ends.
@@ -213,7 +229,7 @@ mod tests {
     #[test]
     fn actions_in_packed_object_streams_are_found() {
         assert!(!packed(ACTION).windows(11).any(|it| it == b"/JavaScript"));
-        for end_of_line in ["\n", "\r\n", "\r"] {
+        for end_of_line in ["\n", "\r\n", "\r", " \r\n"] {
             assert!(runs(&object(OBJECTS, end_of_line, &packed(ACTION))), "{end_of_line:?}");
             assert!(!runs(&object(OBJECTS, end_of_line, &packed(b"7 0 << /S /GoTo >>"))));
         }
@@ -239,6 +255,16 @@ mod tests {
         assert!(!runs(&one));
         assert!(runs(&one.repeat(4)));
         assert!(!runs(&object(OBJECTS, "\n", b"x").repeat(100)));
+        // Streams within each other that go on for long and unpack to nothing: empty stored blocks (RFC 1951, section 3.2.4).
+        let inner = b" /First stream\n\x78\x9c";
+        let length = u16::try_from(inner.len()).unwrap();
+        let block = [&[0], &length.to_le_bytes()[..], &(!length).to_le_bytes(), inner].concat();
+        let nested = |count| {
+            let nothing = [0, 0, 0, 0xff, 0xff].repeat(200_000);
+            object(OBJECTS, "\n", &[&[0x78, 0x9c], &block.repeat(count)[..], &nothing].concat())
+        };
+        assert!(!runs(&nested(3)));
+        assert!(runs(&nested(100)));
         assert!(runs(&object("/ObjStm", "\n", b"x").repeat(MAX_STREAMS + 1)));
     }
 

@@ -1,14 +1,21 @@
 //! Tests of rules that need a store, on each database: what went wrong once, or is easier to bring about here than over HTTP.
 
+use std::sync::Arc;
+
 use crate::chat::messages::History;
 use crate::chat::screening::WordList;
 use crate::chat::starting::ThreadStart;
+use crate::chat::threads::ThreadPatch;
 use crate::chat::unread::{self, ReadUpTo};
-use crate::chat::{ChatError, Context, Refusal, events, messages, threads};
+use crate::chat::vendors::VendorInput;
+use crate::chat::{ChatError, Context, Refusal, events, messages, threads, vendors};
 use crate::store::testing::databases;
-use crate::store::{Id, Store, SubjectType, ThreadFilter, Writer};
+use crate::store::{
+    ForbiddenWord, Id, Store, SubjectType, ThreadFilter, ThreadStatus, VendorStatus, WordAction,
+    WordKind, Writer,
+};
 use crate::testing::{
-    about, about_product, acting, browser, context, draft, plain_thread, say, shop, start,
+    about, about_product, acting, browser, context, draft, plain_thread, say, shop, start, vendor,
 };
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, ChatError>) -> Refusal {
@@ -94,15 +101,22 @@ async fn who_is_refused_leaves_the_others_of_the_commit_alone() {
 enum Deed {
     Post { who: &'static str, thread: Id, text: String },
     Read { who: &'static str, thread: Id, up_to: Id },
+    Close { thread: Id, status: ThreadStatus },
+    Vendor { status: VendorStatus },
 }
 
-async fn carry_out(store: &Store, now: chrono::DateTime<chrono::Utc>, deed: Deed) -> String {
+async fn carry_out(
+    store: &Store,
+    list: &Arc<WordList>,
+    now: chrono::DateTime<chrono::Utc>,
+    deed: Deed,
+) -> String {
+    let list = Arc::clone(list);
     let context = move || Context { now, ..context() };
     match deed {
         Deed::Post { who, thread, text } => {
             let rule = move |writer: &mut Writer<'_>| {
-                let (list, draft) = (WordList::empty(), draft(&text));
-                messages::post(writer, &acting(who), &context(), &list, None, thread, &draft)
+                messages::post(writer, &acting(who), &context(), &list, None, thread, &draft(&text))
             };
             format!("{:?}", store.write_into(Some(thread), rule).await)
         }
@@ -111,6 +125,19 @@ async fn carry_out(store: &Store, now: chrono::DateTime<chrono::Utc>, deed: Deed
                 unread::read(writer, &acting(who), &context(), thread, &ReadUpTo { up_to })
             };
             format!("{:?}", store.write(rule).await)
+        }
+        Deed::Close { thread, status } => {
+            let rule = move |writer: &mut Writer<'_>| {
+                let patch = ThreadPatch { status: Some(status) };
+                threads::patch(writer, &acting("staff"), &context(), thread, &patch)
+            };
+            format!("{:?}", store.write(rule).await.map(drop))
+        }
+        Deed::Vendor { status } => {
+            let rule = move |writer: &mut Writer<'_>| {
+                vendors::save(writer, &context(), "v", &VendorInput { status, ..vendor("Kiln") })
+            };
+            format!("{:?}", store.write(rule).await.map(drop))
         }
     }
 }
@@ -128,12 +155,25 @@ async fn posts_that_share_a_commit_leave_what_they_leave_one_by_one() {
             let support = start(fresh, &acting("c"), &about(SubjectType::Support, "help")).unwrap();
             threads = vec![of_c, of_d, support];
         }
+        // One entry, as if each shop had it on its list already.
+        let word = ForbiddenWord {
+            id: 1,
+            kind: WordKind::Phrase,
+            phrase: "forbidden".into(),
+            action: WordAction::Mask,
+            exceptions: "[]".into(),
+            plain: "forbidden".into(),
+            plain_hash: String::new(),
+            created_at: context().timestamp(),
+            updated_at: context().timestamp(),
+        };
+        let list = Arc::new(WordList::compile(0, &[word]).unwrap());
         let stores = [&alone, &together].map(|fresh| Store::open(&fresh.url, 1, 100).unwrap());
         for round in 0..25 {
             now += chrono::TimeDelta::seconds(1);
             let posters =
                 [("c", 0), ("a0", 0), ("a1", 0), ("d", 1), ("a0", 1), ("a1", 1), ("c", 2)];
-            let deeds: Vec<Deed> = (0..rand::random_range(2..12))
+            let deeds: Vec<Deed> = (0..rand::random_range(2..24))
                 .map(|nth| {
                     let (who, thread) = match rand::random_range(0..40) {
                         // Staff join with their first word; `d` is a stranger here, and refused.
@@ -142,24 +182,32 @@ async fn posts_that_share_a_commit_leave_what_they_leave_one_by_one() {
                         it => posters[it % posters.len()],
                     };
                     let thread = threads[thread];
-                    match rand::random_range(0..8) {
-                        0 => Deed::Read { who, thread, up_to: rand::random_range(1..60) },
+                    match rand::random_range(0..40) {
+                        // A closed thread, or a vendor that is switched off, refuses until it is opened again.
+                        0 => Deed::Close { thread, status: ThreadStatus::Closed },
+                        1..3 => Deed::Close { thread, status: ThreadStatus::Open },
+                        3 => Deed::Vendor { status: VendorStatus::Disabled },
+                        4..6 => Deed::Vendor { status: VendorStatus::Active },
+                        6..10 => Deed::Read { who, thread, up_to: rand::random_range(1..60) },
                         // Sent twice, some of them.
-                        1 => Deed::Post { who, thread, text: format!("{round} for {thread}") },
+                        10..14 => Deed::Post { who, thread, text: format!("{round} for {thread}") },
+                        14..17 => {
+                            Deed::Post { who, thread, text: format!("forbidden {round}.{nth}") }
+                        }
                         _ => Deed::Post { who, thread, text: format!("{round}.{nth}") },
                     }
                 })
                 .collect();
             let mut expected = Vec::new();
             for deed in &deeds {
-                expected.push(carry_out(&stores[0], now, deed.clone()).await);
+                expected.push(carry_out(&stores[0], &list, now, deed.clone()).await);
             }
             let (go, held) = std::sync::mpsc::channel::<()>();
             let hold = stores[1].write(move |_| {
                 held.recv().ok();
                 Ok::<_, ChatError>(())
             });
-            let answers = deeds.iter().map(|deed| carry_out(&stores[1], now, deed.clone()));
+            let answers = deeds.iter().map(|deed| carry_out(&stores[1], &list, now, deed.clone()));
             let answers = futures_util::future::join_all(answers);
             let (_, answers, ()) = tokio::join!(hold, answers, async { drop(go) });
             assert_eq!(answers, expected, "{}: {deeds:#?}", alone.url);

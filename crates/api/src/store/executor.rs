@@ -4,7 +4,6 @@
 //! are put into one transaction, so that they share the cost of one durable commit (group commit). When one of them is
 //! refused, the group is run once more with a savepoint before each, so that it leaves the others alone.
 
-use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -27,6 +26,9 @@ use super::{DatabaseUrl, Id, StoreError};
 const GROUP_LIMIT: usize = 128;
 /// With how many events a group ends early, for the same reason: a message to a vendor with many admins has one each.
 const EVENT_LIMIT: usize = 1000;
+/// How many posts look up together what they need: few enough that a message to a vendor with many admins ends the group before
+/// much of it was for nothing.
+const SHARING: usize = 16;
 /// After so many commits SQLite's log is brought into the file, as soon as nobody waits.
 const CHECKPOINT_AFTER: u32 = 100;
 /// How often a group is run again after a conflict or a lost connection.
@@ -392,9 +394,7 @@ fn serve_read(url: &DatabaseUrl, slot: &mut Option<Database>, mut job: Box<dyn R
             // It has written nothing: how the transaction ends does not matter, only that it does.
             let ended = database.commit().is_ok();
             match verdict {
-                Verdict::Done | Verdict::Refused if !ended => {
-                    (Verdict::Disturbed { lost: true }, None)
-                }
+                _ if !ended => (Verdict::Disturbed { lost: true }, None),
                 verdict => (verdict, None),
             }
         });
@@ -465,6 +465,26 @@ impl std::fmt::Display for GroupError {
             Self::Entangled => f.write_str("one of several jobs was refused"),
         }
     }
+}
+
+/// Looks up what the next posts need, by their threads, if there are several.
+fn look_up(
+    shared: &mut SharedRows,
+    database: &mut Database,
+    mut threads: Vec<Id>,
+) -> Result<(), GroupError> {
+    if threads.len() < 2 {
+        return Ok(());
+    }
+    threads.sort_unstable();
+    threads.dedup();
+    shared.load(database, &threads).map_err(|error| {
+        match error.is_conflict() || error.is_lost_connection() {
+            true => GroupError::Store(error),
+            // A row that cannot be read fails the posts that need it, not those beside them: with savepoints each looks up its own.
+            false => GroupError::Entangled,
+        }
+    })
 }
 
 struct WriterThread {
@@ -566,20 +586,22 @@ impl WriterThread {
         let mut done = 0;
         let is_alone = group.len() == 1;
         let mut shared = SharedRows::default();
+        let mut shares = !savepoints;
         let threads: Vec<Option<Id>> = group.iter().map(|job| job.thread()).collect();
         for job in group {
             if pending.len() >= EVENT_LIMIT {
                 break;
             }
-            if job.thread().is_none() {
+            // Also before a post whose rows are not among them: it would change them in the database, and the shared ones be
+            // written over that.
+            if job.thread().is_none_or(|thread| !shared.has(thread)) {
                 shared.settle(database)?;
-            } else if shared.is_empty() && !savepoints {
-                let posts = threads.iter().skip(done).map_while(|thread| *thread);
-                let ids: BTreeSet<Id> = posts.clone().collect();
-                if posts.count() > 1 {
-                    shared.load(database, &Vec::from_iter(ids))?;
-                }
             }
+            if shares && shared.is_empty() {
+                let next = threads.iter().skip(done).take(SHARING).map_while(|thread| *thread);
+                look_up(&mut shared, database, next.collect())?;
+            }
+            let shared_before = !shared.is_empty();
             done += 1;
             let (before, kept) = (counters, pending.len());
             if savepoints {
@@ -602,6 +624,8 @@ impl WriterThread {
                 Verdict::Refused => return Err(GroupError::Entangled),
                 Verdict::Disturbed { lost } => return Err(GroupError::Disturbed { lost }),
             }
+            // A post that had the rows written is one of several such, as a rule: staff at work, a flagged word.
+            shares &= !shared_before || !shared.is_empty();
         }
         shared.settle(database)?;
         StoredEvent::insert_all(database, &pending)?;

@@ -68,6 +68,11 @@ impl SharedRows {
         Ok(())
     }
 
+    /// Whether it has what posts into this thread need.
+    pub(super) fn has(&self, thread: Id) -> bool {
+        self.threads.contains_key(&thread)
+    }
+
     /// Whether there is nothing to share.
     pub(super) fn is_empty(&self) -> bool {
         self.threads.is_empty()

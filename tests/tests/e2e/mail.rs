@@ -550,6 +550,18 @@ async fn b11_a_visitors_address_is_left_alone_whoever_comes_with_it(scene: &Scen
     stranger.put(&preferences, json!({"mails": "none"})).await?.expect(200)?;
     asks("other@example.com").await?;
     server.wait_for("other@example.com", 2).await?;
+    // Nor does who has a link to an own address, and then names another's, speak for that one.
+    let eve = cast.stack.anonymous()?.visitor(json!({"email": "eve@example.com"})).await?;
+    eve.post("/v1/threads", question.clone()).await?.expect(201)?;
+    let own = eve.get("/v1/threads").await?.expect(200)?;
+    cast.helper.say(id_of(&own["threads"][0])?, "It is green.").await?;
+    let to_eve = server.wait_for("eve@example.com", 1).await?;
+    let renewed = json!({"email": "other@example.com"});
+    eve.post("/v1/widget/sessions", renewed).await?.expect(200)?;
+    let path_of_eve = unsubscribe_path(&to_eve)?;
+    assert_eq!(click(cast, path_of_eve, "List-Unsubscribe=One-Click").await?.status, 200);
+    asks("other@example.com").await?;
+    server.wait_for("other@example.com", 3).await?;
 
     // The link tells how it stands, and takes it back.
     let page = cast.stack.anonymous()?.get(path).await?;

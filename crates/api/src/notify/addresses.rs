@@ -68,6 +68,22 @@ impl ReplyTag {
     }
 }
 
+/// What an unsubscribe link is signed for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsubscribeLink {
+    /// The person.
+    pub user: String,
+    /// A hash of the address that the mail went to, in hex, where the choice counts for that.
+    pub address: Option<String>,
+}
+
+impl UnsubscribeLink {
+    fn parts(&self) -> Vec<String> {
+        let parts = [UNSUBSCRIBE.to_owned(), self.user.clone()];
+        parts.into_iter().chain(self.address.clone()).collect()
+    }
+}
+
 impl MailKeys {
     /// Reads the keys, the signing one first.
     ///
@@ -105,21 +121,31 @@ impl MailKeys {
         tag.mail == mail.id && self.verifies(&parts, &tag.mac)
     }
 
-    /// The token of a person's unsubscribe link. It does not expire: a mail may lie unread for years.
+    /// The token of the unsubscribe link in a mail to a person. It does not expire: a mail may lie unread for years. `address`: what
+    /// stands for the address that the mail goes to, where that can have several persons; the person's may be another one by then.
     #[must_use]
-    pub fn unsubscribe_token(&self, user: &str) -> Option<String> {
-        let mac = mac(self.0.first()?, &[UNSUBSCRIBE.to_owned(), user.to_owned()])?;
+    pub fn unsubscribe_token(&self, link: &UnsubscribeLink) -> Option<String> {
+        let mac = mac(self.0.first()?, &link.parts())?;
         let mac = hex::encode(cut(&mac.finalize().into_bytes()));
-        Some(format!("{}.{mac}", URL_SAFE_NO_PAD.encode(user)))
+        let user = URL_SAFE_NO_PAD.encode(&link.user);
+        Some(match &link.address {
+            Some(address) => format!("{user}.{address}.{mac}"),
+            None => format!("{user}.{mac}"),
+        })
     }
 
     /// Whose unsubscribe link it is.
     #[must_use]
-    pub fn read_unsubscribe_token(&self, token: &str) -> Option<String> {
-        let (user, mac) = token.split_once('.')?;
+    pub fn read_unsubscribe_token(&self, token: &str) -> Option<UnsubscribeLink> {
+        let (rest, mac) = token.rsplit_once('.')?;
+        let (user, address) = match rest.split_once('.') {
+            Some((user, address)) => (user, Some(address.to_owned())),
+            None => (rest, None),
+        };
         let user = String::from_utf8(URL_SAFE_NO_PAD.decode(user).ok()?).ok()?;
         let mac = hex::decode(mac).ok().filter(|mac| mac.len() == MAC_BYTES)?;
-        self.verifies(&[UNSUBSCRIBE.to_owned(), user.clone()], &mac).then_some(user)
+        let link = UnsubscribeLink { user, address };
+        self.verifies(&link.parts(), &mac).then_some(link)
     }
 
     fn verifies(&self, parts: &[String], signature: &[u8]) -> bool {
@@ -236,9 +262,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_what_was_signed_unsubscribes(user in "\\PC{1,40}", junk in "\\PC{0,60}") {
-            let token = keys(&["a"]).unsubscribe_token(&user).unwrap();
-            prop_assert_eq!(keys(&["a"]).read_unsubscribe_token(&token), Some(user));
+        fn only_what_was_signed_unsubscribes(
+            user in "\\PC{1,40}", address in proptest::option::of("[0-9a-f]{64}"), junk in "\\PC{0,60}"
+        ) {
+            let link = UnsubscribeLink { user, address };
+            let token = keys(&["a"]).unsubscribe_token(&link).unwrap();
+            prop_assert_eq!(keys(&["a"]).read_unsubscribe_token(&token), Some(link.clone()));
+            // The address cannot be taken away, nor another one put in its place.
+            let (mut parts, other) = (token.split('.').collect::<Vec<_>>(), "0".repeat(64));
+            if let [_, address, _] = parts.as_mut_slice() {
+                *address = &other;
+                prop_assert_eq!(keys(&["a"]).read_unsubscribe_token(&parts.join(".")), None);
+                parts.remove(1);
+                prop_assert_eq!(keys(&["a"]).read_unsubscribe_token(&parts.join(".")), None);
+            }
             prop_assert_eq!(keys(&["b"]).read_unsubscribe_token(&token), None);
             prop_assert_eq!(keys(&["a"]).read_unsubscribe_token(&junk), None);
             prop_assert!(ReplyTag::parse(&junk).is_none() || junk.contains('-'));

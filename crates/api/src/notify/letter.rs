@@ -177,7 +177,7 @@ pub(crate) fn prepare(
         address,
         parts,
         reply_tag,
-        unsubscribe_url: settings.unsubscribe_url(&user.id),
+        unsubscribe_url: settings.unsubscribe_url(&preferences::link_of(&user)),
         last_message,
         read_position,
         caught_up,
@@ -254,7 +254,7 @@ fn about_thread(
         messages: new.iter().skip(more).map(|it| message_data(name_of(it), it)).collect(),
         more: i64::try_from(more).unwrap_or(0),
         can_reply: reply_tag.is_some(),
-        unsubscribe_url: settings.unsubscribe_url(&user.id),
+        unsubscribe_url: settings.unsubscribe_url(&preferences::link_of(user)),
     };
     Ok(Some(Told {
         letter: Letter::Thread(Box::new(letter)),
@@ -345,7 +345,7 @@ fn about_everything(
         recipient: Named { name: own_name(user) },
         unread_count: unread.iter().map(|(_, count)| count).sum(),
         threads,
-        unsubscribe_url: settings.unsubscribe_url(&user.id),
+        unsubscribe_url: settings.unsubscribe_url(&preferences::link_of(user)),
     };
     Ok(Some(Told {
         letter: Letter::Digest(letter),

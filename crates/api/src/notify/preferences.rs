@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::addresses::MailKeys;
+use super::addresses::{MailKeys, UnsubscribeLink};
 use super::templates;
 use crate::chat::{Caller, ChatError, Context, Credentials, Refusal, settings, users};
 use crate::store::{MailChoice, Reader, Role, StoreError, User, Writer};
@@ -86,7 +86,12 @@ fn address_of_visitor(user: &User) -> Option<String> {
     Some(hex::encode(Sha256::digest(address.to_lowercase())))
 }
 
-/// What the person has chosen whose link it is.
+/// The unsubscribe link in a mail that goes to this person now.
+pub(super) fn link_of(user: &User) -> UnsubscribeLink {
+    UnsubscribeLink { user: user.id.clone(), address: address_of_visitor(user) }
+}
+
+/// What was chosen behind this link: for the address, if it is one, else by the person.
 ///
 /// # Errors
 /// [`Refusal::MailLinkInvalid`] when it is nobody's.
@@ -95,12 +100,16 @@ pub(crate) fn by_link(
     keys: &MailKeys,
     token: &str,
 ) -> Result<Choice, ChatError> {
-    let user = user_of_link(reader, keys, token)?;
-    let mails = wanted(reader, &user)?;
+    let (link, user) = read_link(reader, keys, token)?;
+    let mails = match &link.address {
+        Some(address) if reader.refuses_mail(address)? => MailChoice::None,
+        _ => user.mail_choice,
+    };
     choice(reader, &user, mails)
 }
 
-/// Keeps a choice made behind a link. Only who gets the mails has it, so that of a visitor counts for the address.
+/// Keeps a choice made behind a link; in a mail to a visitor it counts for the address that got the mail, which may not be the visitor's
+/// any more.
 ///
 /// # Errors
 /// [`Refusal::MailLinkInvalid`] when it is nobody's.
@@ -111,22 +120,26 @@ pub(crate) fn put_by_link(
     token: &str,
     mails: MailChoice,
 ) -> Result<Choice, ChatError> {
-    let user = user_of_link(writer, keys, token)?;
+    let (link, user) = read_link(writer, keys, token)?;
     writer.set_mail_choice(&user.id, mails)?;
-    match address_of_visitor(&user) {
+    match &link.address {
         Some(address) if mails == MailChoice::None => {
-            writer.refuse_mail(&address, context.timestamp())?;
+            writer.refuse_mail(address, context.timestamp())?;
         }
-        Some(address) => writer.allow_mail(&address)?,
+        Some(address) => writer.allow_mail(address)?,
         None => {}
     }
     choice(writer, &user, mails)
 }
 
-fn user_of_link(reader: &mut Reader<'_>, keys: &MailKeys, token: &str) -> Result<User, ChatError> {
-    let user = keys.read_unsubscribe_token(token).ok_or(Refusal::MailLinkInvalid)?;
-    let user = reader.user(&user)?.filter(|user| user.erased_at.is_none());
-    Ok(user.ok_or(Refusal::MailLinkInvalid)?)
+fn read_link(
+    reader: &mut Reader<'_>,
+    keys: &MailKeys,
+    token: &str,
+) -> Result<(UnsubscribeLink, User), ChatError> {
+    let link = keys.read_unsubscribe_token(token).ok_or(Refusal::MailLinkInvalid)?;
+    let user = reader.user(&link.user)?.filter(|user| user.erased_at.is_none());
+    Ok((link, user.ok_or(Refusal::MailLinkInvalid)?))
 }
 
 fn choice(reader: &mut Reader<'_>, user: &User, mails: MailChoice) -> Result<Choice, ChatError> {

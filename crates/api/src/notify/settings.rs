@@ -4,7 +4,7 @@ use chaffer_shared::config::{Config, SmtpTls};
 use chrono::TimeDelta;
 use lettre::message::Mailbox;
 
-use super::addresses::MailKeys;
+use super::addresses::{MailKeys, UnsubscribeLink};
 use crate::chat::settings::Settings;
 use crate::store::{Audience, Id};
 
@@ -163,9 +163,9 @@ impl MailSettings {
 
     /// Where a person chooses which mails come.
     #[must_use]
-    pub fn unsubscribe_url(&self, user: &str) -> Option<String> {
+    pub fn unsubscribe_url(&self, link: &UnsubscribeLink) -> Option<String> {
         let base = self.public_url.as_ref()?;
-        Some(format!("{base}/v1/mail/unsubscribe/{}", self.keys.unsubscribe_token(user)?))
+        Some(format!("{base}/v1/mail/unsubscribe/{}", self.keys.unsubscribe_token(link)?))
     }
 }
 

@@ -168,6 +168,7 @@ mod tests {
     use super::super::addresses::MailKeys;
     use super::super::templates::Parts;
     use super::*;
+    use crate::notify::addresses::UnsubscribeLink;
     use crate::store::{MailKind, MailState};
     use chaffer_shared::config::Config;
     use proptest::prelude::*;
@@ -206,7 +207,8 @@ mod tests {
             address: "anna@example.com".into(),
             parts: Parts { subject: subject.into(), text: text.into(), html: text.into() },
             reply_tag: keys.reply_tag(&mail, now, 30),
-            unsubscribe_url: settings().unsubscribe_url("7"),
+            unsubscribe_url: settings()
+                .unsubscribe_url(&UnsubscribeLink { user: "7".into(), address: None }),
             last_message: None,
             read_position: 0,
             caught_up: false,

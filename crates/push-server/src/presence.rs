@@ -94,7 +94,8 @@ impl Presence {
         for user_id in &users {
             let user = state.users.entry(user_id.clone()).or_default();
             let kept = seen.get(user_id).and_then(|at| DateTime::from_timestamp_millis(*at));
-            user.last_seen_at = user.last_seen_at.or(kept);
+            // An old grant may hold an earlier moment than a newer one.
+            user.last_seen_at = user.last_seen_at.max(kept);
             if !user.watchers.contains(&id) {
                 user.watchers.push(id);
                 // Who has just left, and may be back in a moment, is as good as here.

@@ -122,13 +122,9 @@ fn of_address(request: &HttpRequest) -> Result<(), Problem> {
     if request.path().starts_with(INTERNAL) {
         return Ok(());
     }
-    let api = &state.config.api;
-    let client = client_address(request, &api.trusted_proxies);
-    let is_own = |it: IpAddr| {
-        address::contains(&api.trusted_proxies, it) || address::contains(&api.trusted_ips, it)
-    };
+    let client = client_address(request, &state.config.api.trusted_proxies);
     let standing = match client {
-        Some(client) if is_own(client) => state.limits.shop.take(&client),
+        Some(client) if is_own(state, client) => state.limits.shop.take(&client),
         _ => match account(request, state) {
             Some(account) => state.limits.addresses.take(&account),
             None => return Ok(()),
@@ -137,10 +133,20 @@ fn of_address(request: &HttpRequest) -> Result<(), Problem> {
     hold(request, standing, TOO_MANY_CALLS, "There are too many calls from this address")
 }
 
+/// Whether it is the shop's own machine that calls.
+fn is_own(state: &State, client: IpAddr) -> bool {
+    let api = &state.config.api;
+    address::contains(&api.trusted_proxies, client) || address::contains(&api.trusted_ips, client)
+}
+
 fn of_preflight(request: &HttpRequest) -> Result<(), Problem> {
     let Some(state) = request.app_data::<Shared>() else { return Ok(()) };
-    let Some(account) = account(request, state) else { return Ok(()) };
-    let standing = state.limits.preflights.take(&account);
+    let client = client_address(request, &state.config.api.trusted_proxies);
+    let standing = match (client, account(request, state)) {
+        (Some(client), _) if is_own(state, client) => state.limits.shop.take(&client),
+        (_, Some(account)) => state.limits.preflights.take(&account),
+        (_, None) => return Ok(()),
+    };
     hold(request, standing, TOO_MANY_CALLS, "There are too many preflights from this address")
 }
 

@@ -81,9 +81,10 @@ pub(super) async fn get_presence(
     let Visible { asker, users: visible, last_seen } =
         state.store.read(move |reader| presence::visible(reader, &sender.0, &wanted)).await?;
     let mut users = if visible.is_empty() { Vec::new() } else { ask(&state, &visible).await? };
-    for user in users.iter_mut().filter(|it| !it.online && it.last_seen_at.is_none()) {
-        // Before the push daemon started.
-        user.last_seen_at = last_seen.get(&user.user_id).map(NaiveDateTime::and_utc);
+    for user in users.iter_mut().filter(|it| !it.online) {
+        // What the push daemon knows may be from before it started, by an old grant.
+        let kept = last_seen.get(&user.user_id).map(NaiveDateTime::and_utc);
+        user.last_seen_at = user.last_seen_at.max(kept);
     }
     let now = chaffer_shared::time::now();
     // The socket tells the same as this answer.

@@ -25,15 +25,10 @@ pub fn run(_: usize) -> Result<Sheet> {
     let said = in_folder(|folder| {
         let server = Mariadb::start(folder)?;
         let output = Command::new("cargo")
-            .args(["test", "--locked", "-p", "chaffer-api", "--features", "mysql"])
-            .args([
-                "--bin",
-                "chaffer-api",
-                "--",
-                "--nocapture",
-                "--test-threads=1",
-                "costs::no_call",
-            ])
+            // As `make test` builds them.
+            .args(["test", "--locked", "--workspace"])
+            .args(["--features", "chaffer-api/mysql,chaffer-push/echo", "--bin", "chaffer-api"])
+            .args(["--", "--nocapture", "--test-threads=1", "costs::no_call"])
             .env("COSTS_MESSAGES", MESSAGES)
             .env("TEST_MARIADB_URL", server.server_url())
             .env("CARGO_PROFILE_DEV_STRIP", "none")

@@ -257,6 +257,11 @@ impl Fresh {
         result
     }
 
+    /// Brings SQLite's log into the file, so that no commit that follows has to.
+    pub(crate) fn empty_log(&mut self) {
+        self.database.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    }
+
     /// Has MariaDB look at its tables, as it does by itself in time. SQLite does not, so its plans are those of an empty
     /// database; the same in shops, which never ask it to.
     pub(crate) fn analyze(&mut self) -> Result<(), StoreError> {

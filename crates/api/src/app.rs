@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chat::attachments;
 use crate::chat::retention::MachineDays;
 use crate::files::{self, Files};
+use crate::http::verified::VerifiedTokens;
 use crate::http::{self, State};
 use crate::limits::Limits;
 use crate::metrics::Calls;
@@ -89,6 +90,12 @@ fn connections_per_worker(descriptors: Option<u64>, workers: usize) -> usize {
     let descriptors = descriptors.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
     let room = descriptors.saturating_sub(SPARE_DESCRIPTORS).max(descriptors / 2);
     (room / workers.max(1)).clamp(1, MAX_CONNECTIONS_PER_WORKER)
+}
+
+/// For half of the cores an HTTP worker: the other half is for the database, the publisher and the push daemon beside it. Each
+/// costs a megabyte and a half, and cold caches for the calls that the others take.
+fn workers(cores: usize) -> usize {
+    (cores / 2).clamp(1, 4)
 }
 
 impl Api {
@@ -171,6 +178,7 @@ impl Api {
             store,
             word_list: WordListCache::default(),
             token_keys,
+            verified: VerifiedTokens::default(),
             link_keys,
             publisher: handle,
             calls: Calls::default(),
@@ -186,7 +194,7 @@ impl Api {
             config,
             shown,
         });
-        let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4);
+        let workers = workers(std::thread::available_parallelism().map_or(2, usize::from));
         let connections = connections_per_worker(descriptors::raise_limit(), workers);
         let server = HttpServer::new(move || {
             let state = Arc::clone(&state);

@@ -10,7 +10,8 @@ use crate::store::testing::{Fresh, LONG_THREAD, THREAD_WITH_FILES, databases};
 use crate::store::{DatabaseUrl, Id, ThreadFilter, ThreadStatus};
 use crate::testing::{about_product, acting, context, say, shop, start};
 
-/// A call, and the most that it may take. Statements are what was counted; the others a fifth more than was measured
+/// A call, and the most that it may take. Statements are what was counted (on SQLite, where rows are written one by one with
+/// short statements, which costs less than lists of them); the others a fifth more than was measured
 /// in November 2026 (instructions and allocations in a debug build with Rust 1.95), since they move a little with
 /// every compiler. To be raised only for a reason.
 struct Call {
@@ -31,7 +32,7 @@ const CALLS: [Call; 8] = [
     Call {
         name: "post",
         run: |fresh, thread| say(fresh, "c", thread, &unheard_of()),
-        statements: (17, 14),
+        statements: (22, 14),
         rows: 53,
         instructions: 2_500_000,
         allocations: 5150,
@@ -39,7 +40,7 @@ const CALLS: [Call; 8] = [
     Call {
         name: "answer",
         run: |fresh, thread| say(fresh, "a0", thread, &unheard_of()),
-        statements: (18, 15),
+        statements: (23, 15),
         rows: 58,
         instructions: 2_500_000,
         allocations: 6850,
@@ -88,7 +89,7 @@ const CALLS: [Call; 8] = [
     Call {
         name: "post and read",
         run: post_and_read,
-        statements: (17 + 16, 14 + 14),
+        statements: (22 + 17, 14 + 14),
         rows: 85,
         instructions: 7_400_000,
         allocations: 8200,
@@ -158,8 +159,14 @@ fn a_message_to_many_makes_no_statement_for_each_of_them() {
     for mut fresh in databases() {
         let thread = thread_with(&mut fresh, 150);
         let mut made = fresh.statements(|fresh| say(fresh, "c", thread, "more"));
-        // The rows themselves: SQLite takes them one by one, MariaDB by powers of two (153 topics and 151 events).
+        // The rows themselves: SQLite takes them one by one, MariaDB by powers of two (153 topics and 151 events), and all
+        // counts at once.
         made.retain(|sql| !sql.starts_with("INSERT INTO `event"));
+        if fresh.is_sqlite() {
+            made.retain(|sql| {
+                !["UPDATE `read_states`", "UPDATE `users`"].iter().any(|it| sql.starts_with(it))
+            });
+        }
         assert!(made.len() <= 14, "{}: {made:#?}", fresh.url);
     }
 }

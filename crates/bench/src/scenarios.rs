@@ -30,6 +30,7 @@ pub const ALL: &[Scenario] = &[
     ("stalled", stalled::run),
     ("storm", storm::run),
     ("post", post::run),
+    ("post-wal", post::run_beside_wal),
     ("posters", posters::run),
     ("resting", resting::run),
     ("costs", costs::run),

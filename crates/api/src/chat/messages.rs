@@ -168,12 +168,12 @@ pub(crate) fn append(
     draft: &MessageDraft,
 ) -> Result<(MessageView, bool), ChatError> {
     let Seen { thread, mut participants, seat } = seen;
-    let request_hash = draft.hash(thread.id);
+    let request_hash = draft.client_id.is_some().then(|| draft.hash(thread.id));
     // First of all: what was accepted once stays accepted, whatever has been switched off meanwhile.
     if let Some(client_id) = &draft.client_id {
         let before = writer.message_by_client_id(ParticipantKind::User, &author.id, client_id)?;
         if let Some(message) = before {
-            if message.request_hash.as_ref() != Some(&request_hash) {
+            if message.request_hash != request_hash {
                 return Err(Refusal::ClientIdReused.into());
             }
             return Ok((view(writer, author, &message, seat.side)?, false));
@@ -217,7 +217,7 @@ pub(crate) fn append(
         text: screened.text.clone(),
         flagged: screened.flagged,
         reply_to: draft.reply_to,
-        request_hash: draft.client_id.is_some().then_some(request_hash),
+        request_hash,
         client_id: draft.client_id.clone(),
         system_entry: None,
         attachment_count: i16::try_from(files.len()).unwrap_or(i16::MAX),

@@ -131,7 +131,7 @@ fn credentials(request: &HttpRequest) -> Result<Credentials, Problem> {
             "Only the shop's backend may act as another user: leave the header Chaffer-User out.",
         ));
     }
-    match state.token_keys.verify(secret, chaffer_shared::time::now()) {
+    match state.verified.verify(&state.token_keys, secret, chaffer_shared::time::now()) {
         Ok(claims) => Ok(Credentials::Token(Box::new(claims))),
         Err(TokenError::Expired) => Err(Refusal::ExpiredToken.into()),
         Err(_) => Err(Refusal::InvalidToken.into()),

@@ -28,6 +28,7 @@ mod threads;
 mod unread;
 mod users;
 mod vendors;
+pub mod verified;
 mod visitors;
 mod webhooks;
 
@@ -40,6 +41,7 @@ use chaffer_shared::token::TokenKeys;
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use self::verified::VerifiedTokens;
 use crate::files::Files;
 use crate::limits::Limits;
 use crate::metrics::Calls;
@@ -69,6 +71,8 @@ pub struct State {
     pub shown: Vec<Shown>,
     /// Signs and verifies user tokens.
     pub token_keys: TokenKeys,
+    /// The tokens that were found good lately.
+    pub verified: VerifiedTokens,
     /// Shows that a caller of `/internal/v1` is our push daemon.
     pub link_keys: LinkKeys,
     /// Tells what is not stored.

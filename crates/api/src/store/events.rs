@@ -11,9 +11,12 @@ use diesel::prelude::*;
 use serde_json::value::RawValue;
 
 use super::connection::Database;
+use super::fixed::fixed;
+#[cfg(feature = "sqlite")]
+use super::fixed::fixed_query;
+use super::prepared::{padded, pieces, prepared};
 #[cfg(feature = "mysql")]
-use super::prepared::portions;
-use super::prepared::{padded, pieces, prepared, written};
+use super::prepared::{portions, written};
 use super::schema::{counters, event_topics, events};
 use super::{Id, Reader, StoreError, Timestamp, Writer};
 
@@ -78,8 +81,8 @@ pub(super) struct Counters {
     pub(super) forbidden_words: i64,
 }
 
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = events, treat_none_as_default_value = false)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = events)]
 struct Row {
     id: EventId,
     name: String,
@@ -94,13 +97,16 @@ struct Row {
 impl Counters {
     /// Reads the counters and keeps other API nodes from writing until this transaction ends.
     pub(super) fn lock(database: &mut Database) -> Result<Self, StoreError> {
-        let query = counters::table.select((counters::name, counters::value));
         let rows: Vec<(String, i64)> = match database {
             // The transaction was begun as a writing one: it holds SQLite's only write lock.
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(connection) => query.load(connection)?,
+            Database::Sqlite(connection) => {
+                fixed_query!(counters::table.select((counters::name, counters::value)))
+                    .load(connection)?
+            }
             #[cfg(feature = "mysql")]
             Database::Mysql(connection) => {
+                let query = counters::table.select((counters::name, counters::value));
                 query.order(counters::name).for_update().load(connection)?
             }
         };
@@ -119,29 +125,49 @@ impl Counters {
         })
     }
 
+    /// Each by the name of its row.
+    fn values(&self) -> [(&'static str, i64); 6] {
+        [
+            ("event", self.event),
+            ("message", self.message),
+            ("thread", self.thread),
+            ("audit", self.audit),
+            ("attachment", self.attachment),
+            ("forbidden_words", self.forbidden_words),
+        ]
+    }
+
     /// Writes those that have been raised since.
     pub(super) fn save(&self, database: &mut Database, before: &Self) -> QueryResult<()> {
-        // Every message moves these, in one statement; what follows is rare.
-        let often = |it: &Self| (it.event, it.message, it.thread);
-        if often(self) != often(before) {
-            written("UPDATE `counters` SET `value` = CASE `name` WHEN 'event' THEN ")
-                .number(self.event)
-                .sql(" WHEN 'message' THEN ")
-                .number(self.message)
-                .sql(" ELSE ")
-                .number(self.thread)
-                .sql(" END WHERE `name` IN ('event', 'message', 'thread')")
-                .execute(database)?;
-        }
-        for (name, value, before) in [
-            ("audit", self.audit, before.audit),
-            ("attachment", self.attachment, before.attachment),
-            ("forbidden_words", self.forbidden_words, before.forbidden_words),
-        ] {
-            if value != before {
-                diesel::update(counters::table.find(name))
-                    .set(counters::value.eq(value))
-                    .execute(database)?;
+        match database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(connection) => {
+                for ((name, value), (_, before)) in self.values().into_iter().zip(before.values()) {
+                    if value != before {
+                        fixed!("UPDATE `counters` SET `value` = ? WHERE `name` = ?", value, name)
+                            .execute(connection)?;
+                    }
+                }
+            }
+            // All at once, since each statement is a round trip.
+            #[cfg(feature = "mysql")]
+            Database::Mysql(connection) => {
+                if self != before {
+                    let [event, message, thread, audit, attachment, forbidden_words] =
+                        self.values().map(|(_, value)| value);
+                    fixed!(
+                        "UPDATE `counters` SET `value` = CASE `name` WHEN 'event' THEN ? WHEN 'message' THEN ? \
+                         WHEN 'thread' THEN ? WHEN 'audit' THEN ? WHEN 'attachment' THEN ? ELSE ? END \
+                         WHERE `name` IN ('event', 'message', 'thread', 'audit', 'attachment', 'forbidden_words')",
+                        event,
+                        message,
+                        thread,
+                        audit,
+                        attachment,
+                        forbidden_words,
+                    )
+                    .execute(connection)?;
+                }
             }
         }
         Ok(())
@@ -169,8 +195,7 @@ impl StoredEvent {
         Row {
             id: self.id,
             name: self.name.clone(),
-            topics: serde_json::Value::from_iter(self.topics.iter().map(ToString::to_string))
-                .to_string(),
+            topics: serde_json::to_string(&self.topics).unwrap_or_default(),
             thread_id: self.cause.thread,
             message_id: self.cause.message,
             data: self.cause.data.as_ref().map(ToString::to_string),
@@ -185,21 +210,36 @@ impl StoredEvent {
             return Ok(());
         }
         let rows: Vec<Row> = pending.iter().map(Self::to_row).collect();
+        let by_topic: Vec<(EventId, String)> = pending
+            .iter()
+            .flat_map(|event| event.topics.iter().map(|it| (event.id, it.to_string())))
+            .collect();
         match database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(connection) => {
                 for row in &rows {
-                    diesel::insert_into(events::table).values(row).execute(connection)?;
+                    fixed!(
+                        "INSERT INTO `events` (`id`, `name`, `topics`, `thread_id`, `message_id`, `data`, \
+                         `request_id`, `at`) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        row.id,
+                        &row.name,
+                        &row.topics,
+                        row.thread_id,
+                        row.message_id,
+                        &row.data,
+                        &row.request_id,
+                        row.at,
+                    )
+                    .execute(connection)?;
                 }
-                // One statement however many topics there are; they stand in the rows already.
-                written(
-                    "INSERT INTO `event_topics` (`topic`, `event_id`) \
-                     SELECT `each`.`value`, `events`.`id` \
-                     FROM `events`, json_each(`events`.`topics`) AS `each` \
-                     WHERE `events`.`id` >= ",
-                )
-                .number(pending.first().map_or(EventId::MAX, |event| event.id))
-                .execute(connection)?;
+                for (event, topic) in &by_topic {
+                    fixed!(
+                        "INSERT INTO `event_topics` (`topic`, `event_id`) VALUES (?, ?)",
+                        topic,
+                        *event
+                    )
+                    .execute(connection)?;
+                }
             }
             #[cfg(feature = "mysql")]
             Database::Mysql(connection) => {
@@ -229,10 +269,6 @@ impl StoredEvent {
                     }
                     insert.sql(")").execute(connection)?;
                 }
-                let by_topic: Vec<(EventId, String)> = pending
-                    .iter()
-                    .flat_map(|event| event.topics.iter().map(|it| (event.id, it.to_string())))
-                    .collect();
                 for rows in portions(&by_topic) {
                     let mut insert =
                         written("INSERT INTO `event_topics` (`topic`, `event_id`) VALUES (");

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use chaffer_shared::metrics::Text;
 use chaffer_shared::topic::Topic;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use tokio::sync::{broadcast, oneshot};
+use crossbeam_channel::{Sender, bounded};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -133,7 +133,8 @@ impl<J: ?Sized> Waiting<J> {
 #[derive(Clone)]
 pub struct Store {
     reads: Sender<Queued<dyn ReadJob>>,
-    writes: Sender<Queued<dyn WriteJob>>,
+    // Not the same kind: one whose receiver sleeps at once. The other first spins, which costs more than a post's parsing.
+    writes: mpsc::Sender<Queued<dyn WriteJob>>,
     metrics: Arc<Metrics>,
     commits: broadcast::Sender<Commit>,
     readers: usize,
@@ -148,7 +149,7 @@ impl Store {
     /// When no connection can be made.
     pub fn open(url: &DatabaseUrl, readers: usize, queue: usize) -> Result<Self, StoreError> {
         let (reads, read_queue) = bounded(queue.max(1));
-        let (writes, write_queue) = bounded(queue.max(1));
+        let (writes, write_queue) = mpsc::channel(queue.max(1));
         let (commits, _) = broadcast::channel(COMMIT_BACKLOG);
         let metrics = Arc::<Metrics>::default();
         let writer = WriterThread {
@@ -161,7 +162,7 @@ impl Store {
         let threads = TaskTracker::new();
         let alive = threads.token();
         spawn("store-write", move || {
-            writer.serve(&write_queue);
+            writer.serve(write_queue);
             drop(alive);
         })?;
         let readers = readers.max(1);
@@ -206,7 +207,8 @@ impl Store {
     {
         let (job, answer) = Job::new(None, job);
         let sent = self.reads.try_send(Some(Waiting::new(Box::new(job))));
-        wait(sent.map_err(|error| refuse(&error, &self.metrics.reads)), answer).await
+        let is_full = sent.as_ref().is_err_and(crossbeam_channel::TrySendError::is_full);
+        wait(sent.map_err(|_| refuse(is_full, &self.metrics.reads)), answer).await
     }
 
     /// Writes, and answers after the commit is durable. The job may be run several times, after a conflict or
@@ -236,7 +238,8 @@ impl Store {
     {
         let (job, answer) = Job::new(thread, job);
         let sent = self.writes.try_send(Some(Waiting::new(Box::new(job))));
-        wait(sent.map_err(|error| refuse(&error, &self.metrics.writes)), answer).await
+        let is_full = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
+        wait(sent.map_err(|_| refuse(is_full, &self.metrics.writes)), answer).await
     }
 
     /// Hears of every commit with events from now on.
@@ -247,7 +250,8 @@ impl Store {
 
     /// Its counters, for Prometheus.
     pub fn render_metrics(&self, text: &mut Text) {
-        self.metrics.render(text, self.reads.len(), self.writes.len());
+        let writes = self.writes.max_capacity() - self.writes.capacity();
+        self.metrics.render(text, self.reads.len(), writes);
     }
 }
 
@@ -259,13 +263,12 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreEr
         .map_err(|error| StoreError::File(format!("cannot start the thread {name}"), error))
 }
 
-fn refuse<J>(error: &TrySendError<J>, queue: &Queue) -> StoreError {
-    match error {
-        TrySendError::Full(_) => {
-            queue.rejected.increment();
-            StoreError::Busy
-        }
-        TrySendError::Disconnected(_) => StoreError::Closed,
+fn refuse(is_full: bool, queue: &Queue) -> StoreError {
+    if is_full {
+        queue.rejected.increment();
+        StoreError::Busy
+    } else {
+        StoreError::Closed
     }
 }
 
@@ -497,11 +500,12 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn serve(mut self, queue: &Receiver<Queued<dyn WriteJob>>) {
+    fn serve(mut self, mut queue: mpsc::Receiver<Queued<dyn WriteJob>>) {
         let mut open = true;
         while open {
-            let Ok(Some(first)) = queue.recv() else { return };
-            let more = queue.try_iter().take(GROUP_LIMIT - 1).map_while(|next| {
+            let Some(Some(first)) = queue.blocking_recv() else { return };
+            let waiting = std::iter::from_fn(|| queue.try_recv().ok());
+            let more = waiting.take(GROUP_LIMIT - 1).map_while(|next| {
                 open = next.is_some();
                 next
             });

@@ -5,6 +5,8 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
 use super::connection::on_backend;
+use super::fixed::fixed;
+use super::moment::Moment;
 use super::prepared::{padded, pieces, prepared};
 use super::schema::{message_originals, message_versions, messages};
 use super::text_enum::text_enum;
@@ -49,6 +51,7 @@ pub struct Message {
     /// Whether something was found in it (R11).
     pub flagged: bool,
     /// When it was written.
+    #[diesel(deserialize_as = Moment)]
     pub created_at: Timestamp,
     /// When it was last changed.
     pub edited_at: Option<Timestamp>,
@@ -326,7 +329,25 @@ impl Writer<'_> {
             system_entry: new.system_entry,
             attachment_count: new.attachment_count,
         };
-        diesel::insert_into(messages::table).values(&message).execute(self.database)?;
+        let insert = fixed!(
+            "INSERT INTO `messages` (`id`, `thread_id`, `author_kind`, `author_id`, `side`, `text`, `reply_to`, `client_id`, \
+             `request_hash`, `flagged`, `created_at`, `system_entry`, `attachment_count`) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            message.id,
+            message.thread_id,
+            message.author_kind.as_str(),
+            &message.author_id,
+            message.side.as_str(),
+            &message.text,
+            message.reply_to,
+            &message.client_id,
+            &message.request_hash,
+            message.flagged,
+            message.created_at,
+            message.system_entry.as_ref().map(|it| it.as_str()),
+            message.attachment_count,
+        );
+        on_backend!(&mut *self.database, connection => insert.execute(connection))?;
         Ok(message)
     }
 

@@ -18,6 +18,7 @@ mod erasure;
 mod error;
 mod events;
 mod executor;
+mod fixed;
 mod forbidden_words;
 mod id_set;
 mod idempotency;
@@ -26,6 +27,7 @@ mod mails;
 mod messages;
 mod metrics;
 mod migrations;
+mod moment;
 #[cfg(feature = "mysql")]
 mod moving;
 #[cfg(feature = "sqlite")]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 
+use super::moment::Moment;
 use super::prepared::{padded, pieces, prepared};
 use super::schema::{participants, threads};
 use super::text_enum::text_enum;
@@ -48,6 +49,7 @@ pub struct Participant {
     /// What the participant is in this thread, e.g. `owner`.
     pub role: String,
     /// Since when.
+    #[diesel(deserialize_as = Moment)]
     pub joined_at: Timestamp,
     /// Until when.
     pub left_at: Option<Timestamp>,

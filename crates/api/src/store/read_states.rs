@@ -3,7 +3,12 @@
 use diesel::prelude::*;
 
 use super::connection::{Database, on_backend};
-use super::prepared::{insert_all, padded, pieces, prepared, written};
+#[cfg(feature = "sqlite")]
+use super::fixed::fixed;
+use super::fixed::fixed_query;
+#[cfg(feature = "mysql")]
+use super::prepared::written;
+use super::prepared::{insert_all, padded, pieces, prepared};
 use super::schema::{participants, read_states, users};
 use super::shared_rows::Unread;
 use super::{Id, ParticipantKind, Reader, StoreError, User, Writer};
@@ -147,8 +152,14 @@ impl Reader<'_> {
         if shared.is_some() {
             return Ok(shared);
         }
-        let badge = badges!(thread).filter(users::id.eq(user));
-        Ok(on_backend!(&mut *self.database, connection => badge.first(connection)).optional()?)
+        let badge = fixed_query!(
+            badges!(0_i64).filter(users::id.eq("")),
+            ParticipantKind::User.as_str(),
+            thread,
+            user,
+        );
+        Ok(on_backend!(&mut *self.database, connection => badge.get_result(connection))
+            .optional()?)
     }
 
     /// The same of all who act for a vendor.
@@ -161,7 +172,12 @@ impl Reader<'_> {
         if let Some(shared) = shared {
             return Ok(shared);
         }
-        let badges = badges!(thread).filter(users::vendor_id.eq(vendor));
+        let badges = fixed_query!(
+            badges!(0_i64).filter(users::vendor_id.eq("")),
+            ParticipantKind::User.as_str(),
+            thread,
+            vendor,
+        );
         Ok(on_backend!(&mut *self.database, connection => badges.load(connection))?)
     }
 
@@ -212,16 +228,35 @@ impl Writer<'_> {
         {
             return Ok(());
         }
-        let users: Vec<&str> = readers.iter().map(|it| it.user.as_str()).collect();
-        let with_author: Vec<&str> = users.iter().copied().chain([author]).collect();
+        let users = readers.iter().map(|it| it.user.as_str());
         match &mut *self.database {
             #[cfg(feature = "sqlite")]
-            Database::Sqlite(_) => {
-                self.raise_counts(thread, author, &with_author, activity)?;
-                self.add_unread_total(&users, 1)?;
+            Database::Sqlite(connection) => {
+                for reader in readers.iter().filter(|it| it.here.is_some()) {
+                    fixed!(
+                        "UPDATE `read_states` SET `unread_count` = `unread_count` + 1, `unread_activity` = ? \
+                         WHERE `kind` = 'user' AND `reader_id` = ? AND `thread_id` = ?",
+                        activity,
+                        &reader.user,
+                        thread,
+                    )
+                    .execute(connection)?;
+                }
+                fixed!(
+                    "UPDATE `read_states` SET `unread_activity` = ? \
+                     WHERE `kind` = 'user' AND `reader_id` = ? AND `thread_id` = ? AND `unread_activity` IS NOT NULL",
+                    activity,
+                    author,
+                    thread,
+                )
+                .execute(connection)?;
+                self.add_unread_total(&Vec::from_iter(users), 1)?;
             }
             #[cfg(feature = "mysql")]
-            Database::Mysql(_) => self.raise_at_once(thread, author, &with_author, activity)?,
+            Database::Mysql(_) => {
+                let with_author: Vec<&str> = users.chain([author]).collect();
+                self.raise_at_once(thread, author, &with_author, activity)?;
+            }
         }
         let new: Vec<ReadState> = readers
             .iter()
@@ -233,36 +268,6 @@ impl Writer<'_> {
             })
             .collect();
         insert_all!(self.database, read_states::table, &new);
-        Ok(())
-    }
-
-    /// The counts alone, of those who have a state in this thread.
-    #[cfg(feature = "sqlite")]
-    fn raise_counts(
-        &mut self,
-        thread: Id,
-        author: &str,
-        users: &[&str],
-        activity: i64,
-    ) -> Result<(), StoreError> {
-        for users in pieces(users) {
-            written(
-                "UPDATE `read_states` SET `unread_count` = `unread_count` + CASE `reader_id` WHEN ",
-            )
-            .text(author)
-            .sql(" THEN 0 ELSE 1 END, `unread_activity` = ")
-            .number(activity)
-            .sql(" WHERE `kind` = ")
-            .text(ParticipantKind::User.as_str())
-            .sql(" AND `reader_id` IN ")
-            .texts(users)
-            .sql(" AND `thread_id` = ")
-            .number(thread)
-            .sql(" AND (`reader_id` <> ")
-            .text(author)
-            .sql(" OR `unread_activity` IS NOT NULL)")
-            .execute(self.database)?;
-        }
         Ok(())
     }
 

@@ -4,7 +4,9 @@ use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::connection::{Database, on_backend};
-use super::prepared::{padded, pieces, prepared, written};
+use super::fixed::{columns, fixed, fixed_query};
+use super::moment::Moment;
+use super::prepared::{padded, pieces, prepared};
 use super::schema::{participants, read_states, threads};
 use super::text_enum::text_enum;
 use super::{
@@ -66,8 +68,10 @@ pub struct Thread {
     /// The event that moved it to the top of the lists last.
     pub activity: i64,
     /// When it was started.
+    #[diesel(deserialize_as = Moment)]
     pub created_at: Timestamp,
     /// When something was last written.
+    #[diesel(deserialize_as = Moment)]
     pub updated_at: Timestamp,
 }
 
@@ -210,14 +214,17 @@ impl Reader<'_> {
         if shared.is_some() {
             return Ok(shared);
         }
-        let here = participants::thread_id.eq(threads::id).and(participants::left_at.is_null());
-        let thread =
-            threads::table.left_join(participants::table.on(here)).filter(threads::id.eq(id));
-        let rows: Vec<(Thread, Option<Participant>)> = on_backend!(&mut *self.database, connection => {
-            thread
-                .select((Thread::as_select(), Option::<Participant>::as_select()))
-                .load(connection)
-        })?;
+        let thread = fixed_query!(
+            threads::table
+                .left_join(participants::table.on(
+                    participants::thread_id.eq(threads::id).and(participants::left_at.is_null())
+                ))
+                .filter(threads::id.eq(0))
+                .select((columns::<Thread>(), columns::<Option<Participant>>())),
+            id
+        );
+        let rows: Vec<(Thread, Option<Participant>)> =
+            on_backend!(&mut *self.database, connection => thread.load(connection))?;
         let (threads, found): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let mut found: Vec<Participant> = found.into_iter().flatten().collect();
         found.sort_by_key(|it| it.joined_at);
@@ -457,37 +464,34 @@ impl Writer<'_> {
         match &mut *self.database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(connection) => {
-                written("UPDATE `threads` SET `last_message_id` = ")
-                    .number(last_message)
-                    .sql(", `activity` = ")
-                    .number(activity)
-                    .sql(", `updated_at` = ")
-                    .moment(now)
-                    .sql(" WHERE `id` = ")
-                    .number(thread)
-                    .execute(connection)?;
-                written("UPDATE `participants` SET `activity` = ")
-                    .number(activity)
-                    .sql(" WHERE `thread_id` = ")
-                    .number(thread)
-                    .execute(connection)?;
+                fixed!(
+                    "UPDATE `threads` SET `last_message_id` = ?, `activity` = ?, `updated_at` = ? WHERE `id` = ?",
+                    last_message,
+                    activity,
+                    now,
+                    thread,
+                )
+                .execute(connection)?;
+                fixed!(
+                    "UPDATE `participants` SET `activity` = ? WHERE `thread_id` = ?",
+                    activity,
+                    thread
+                )
+                .execute(connection)?;
             }
             // Both at once, since each statement is a round trip.
             #[cfg(feature = "mysql")]
             Database::Mysql(connection) => {
-                written(
+                fixed!(
                     "UPDATE `threads` LEFT JOIN `participants` ON `participants`.`thread_id` = `threads`.`id` \
-                     SET `threads`.`last_message_id` = ",
+                     SET `threads`.`last_message_id` = ?, `threads`.`activity` = ?, `threads`.`updated_at` = ?, \
+                     `participants`.`activity` = ? WHERE `threads`.`id` = ?",
+                    last_message,
+                    activity,
+                    now,
+                    activity,
+                    thread,
                 )
-                .number(last_message)
-                .sql(", `threads`.`activity` = ")
-                .number(activity)
-                .sql(", `threads`.`updated_at` = ")
-                .moment(now)
-                .sql(", `participants`.`activity` = ")
-                .number(activity)
-                .sql(" WHERE `threads`.`id` = ")
-                .number(thread)
                 .execute(connection)?;
             }
         }

@@ -4,8 +4,14 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 
-use super::connection::on_backend;
-use super::prepared::{padded, pieces, prepared, written};
+use super::connection::{Database, on_backend};
+#[cfg(feature = "sqlite")]
+use super::fixed::fixed;
+use super::fixed::{columns, fixed_query};
+use super::moment::Moment;
+#[cfg(feature = "mysql")]
+use super::prepared::written;
+use super::prepared::{padded, pieces, prepared};
 use super::schema::users;
 use super::text_enum::text_enum;
 use super::{MailChoice, Reader, StoreError, Timestamp, Writer};
@@ -61,8 +67,10 @@ pub struct User {
     /// When the person was erased; what is personal is gone since.
     pub erased_at: Option<Timestamp>,
     /// When the user was first mirrored.
+    #[diesel(deserialize_as = Moment)]
     pub created_at: Timestamp,
     /// When the user last changed.
+    #[diesel(deserialize_as = Moment)]
     pub updated_at: Timestamp,
 }
 
@@ -89,11 +97,9 @@ impl Reader<'_> {
         if shared.is_some() {
             return Ok(shared);
         }
-        let user = users::table.find(id);
-        Ok(on_backend!(&mut *self.database, connection => {
-            user.select(User::as_select()).first(connection)
-        })
-        .optional()?)
+        let user = fixed_query!(users::table.find("").select(columns::<User>()), id);
+        Ok(on_backend!(&mut *self.database, connection => user.get_result(connection))
+            .optional()?)
     }
 
     /// Several users, in no order.
@@ -219,12 +225,28 @@ impl Writer<'_> {
 
     /// Moves the sums of unread messages of several users.
     pub(crate) fn add_unread_total(&mut self, ids: &[&str], by: i64) -> Result<(), StoreError> {
-        for ids in pieces(ids) {
-            written("UPDATE `users` SET `unread_total` = `unread_total` + ")
-                .number(by)
-                .sql(" WHERE `id` IN ")
-                .texts(ids)
-                .execute(self.database)?;
+        match &mut *self.database {
+            #[cfg(feature = "sqlite")]
+            Database::Sqlite(connection) => {
+                for id in ids {
+                    fixed!(
+                        "UPDATE `users` SET `unread_total` = `unread_total` + ? WHERE `id` = ?",
+                        by,
+                        *id
+                    )
+                    .execute(connection)?;
+                }
+            }
+            #[cfg(feature = "mysql")]
+            Database::Mysql(connection) => {
+                for ids in pieces(ids) {
+                    written("UPDATE `users` SET `unread_total` = `unread_total` + ")
+                        .number(by)
+                        .sql(" WHERE `id` IN ")
+                        .texts(ids)
+                        .execute(connection)?;
+                }
+            }
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use diesel::prelude::*;
 
 use super::connection::on_backend;
+use super::fixed::{columns, fixed_query};
+use super::moment::Moment;
 use super::prepared::{padded, pieces, prepared};
 use super::schema::vendors;
 use super::text_enum::text_enum;
@@ -33,8 +35,10 @@ pub struct Vendor {
     /// Its logo.
     pub avatar_url: Option<String>,
     /// When it was first mirrored.
+    #[diesel(deserialize_as = Moment)]
     pub created_at: Timestamp,
     /// When it last changed.
+    #[diesel(deserialize_as = Moment)]
     pub updated_at: Timestamp,
 }
 
@@ -67,11 +71,9 @@ impl Reader<'_> {
         if shared.is_some() {
             return Ok(shared);
         }
-        let vendor = vendors::table.find(id);
-        Ok(on_backend!(&mut *self.database, connection => {
-            vendor.select(Vendor::as_select()).first(connection)
-        })
-        .optional()?)
+        let vendor = fixed_query!(vendors::table.find("").select(columns::<Vendor>()), id);
+        Ok(on_backend!(&mut *self.database, connection => vendor.get_result(connection))
+            .optional()?)
     }
 
     /// Several vendors, in no order.

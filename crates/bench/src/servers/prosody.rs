@@ -1,5 +1,6 @@
 //! Prosody, an XMPP server, from Debian: rooms whose messages are archived in SQLite (muc_mam) before they are
-//! passed on, with the same durability as Chaffer's (WAL, synchronous FULL).
+//! passed on, with the same durability as Chaffer's (synchronous FULL, as SQLite has it by itself) and no module that this
+//! does not need.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,6 +13,15 @@ use super::{free_port, listens};
 use crate::process::{Daemon, Processes};
 use crate::talk::{Pair, Talk, say};
 
+/// How its SQLite makes a commit durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// As it comes: Prosody has no setting for it, and SQLite's own is the rollback journal.
+    Rollback,
+    /// The faster one that Chaffer uses: what an administrator gets who makes the file so by hand.
+    Wal,
+}
+
 /// The running server.
 pub struct Prosody {
     daemon: Daemon,
@@ -23,7 +33,7 @@ impl Prosody {
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn start(folder: &Path) -> Result<Self> {
+    pub fn start(folder: &Path, journal: Journal) -> Result<Self> {
         let address = free_port()?;
         let (here, port) = (folder.display(), address.port());
         let config = format!(
@@ -48,12 +58,13 @@ Component "rooms.localhost" "muc"
     sql = {{ driver = "SQLite3", database = "{here}/prosody.sqlite" }}
 "#
         );
-        // SQLite as Prosody opens it is as durable as ours (synchronous FULL); the faster journal it has to be given.
-        let wal = Command::new("sqlite3")
-            .arg(folder.join("prosody.sqlite"))
-            .arg("PRAGMA journal_mode = WAL; CREATE TABLE unused (n);")
-            .output()?;
-        anyhow::ensure!(wal.status.success(), "sqlite3 failed");
+        if journal == Journal::Wal {
+            let wal = Command::new("sqlite3")
+                .arg(folder.join("prosody.sqlite"))
+                .arg("PRAGMA journal_mode = WAL; CREATE TABLE unused (n);")
+                .output()?;
+            anyhow::ensure!(wal.status.success(), "sqlite3 failed");
+        }
         let file = folder.join("prosody.cfg.lua");
         std::fs::write(&file, config)?;
         let mut command = Command::new("prosody");

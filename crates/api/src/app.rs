@@ -65,8 +65,8 @@ const PASSING_ON: Duration = Duration::from_millis(250);
 /// Connections that may wait to be accepted: during a hand-over all callers do.
 const BACKLOG: u32 = 4096;
 
-/// Connections that a worker takes at once, idle ones among them.
-const MAX_CONNECTIONS_PER_WORKER: usize = 25_000;
+/// Connections that all workers together take at once, idle ones among them.
+const MAX_CONNECTIONS: usize = 100_000;
 /// File descriptors that are not for callers: the database's connections, the link, logs.
 const SPARE_DESCRIPTORS: usize = 512;
 
@@ -89,11 +89,11 @@ pub struct Api {
 fn connections_per_worker(descriptors: Option<u64>, workers: usize) -> usize {
     let descriptors = descriptors.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
     let room = descriptors.saturating_sub(SPARE_DESCRIPTORS).max(descriptors / 2);
-    (room / workers.max(1)).clamp(1, MAX_CONNECTIONS_PER_WORKER)
+    (room.min(MAX_CONNECTIONS) / workers.max(1)).max(1)
 }
 
-/// For half of the cores an HTTP worker: the other half is for the database, the publisher and the push daemon beside it. Each
-/// costs a megabyte and a half, and cold caches for the calls that the others take.
+/// For half of the cores an HTTP worker, four at the most: the other half is for the database, the publisher and the push daemon
+/// beside it. Each costs two megabytes, and takes its calls with colder caches.
 fn workers(cores: usize) -> usize {
     (cores / 2).clamp(1, 4)
 }
@@ -336,5 +336,23 @@ fn warn_about(config: &Config, token_keys: &TokenKeys, link_keys: &LinkKeys) {
     }
     if config.api.demo {
         tracing::warn!("api.demo is on: anybody may write as the demo's people");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workers_together_take_what_the_machine_has_room_for_however_many_they_are() {
+        for (cores, expected) in [(1, 1), (2, 1), (3, 1), (4, 2), (8, 4), (64, 4)] {
+            let workers = workers(cores);
+            assert_eq!(workers, expected, "{cores} cores");
+            let taken = |descriptors| workers * connections_per_worker(descriptors, workers);
+            assert_eq!(taken(None), MAX_CONNECTIONS);
+            let room = 65_536 - SPARE_DESCRIPTORS;
+            assert!((room - workers..=room).contains(&taken(Some(65_536))), "{cores} cores");
+            assert!(taken(Some(64)) <= 32.max(workers), "{cores} cores");
+        }
     }
 }

@@ -322,6 +322,17 @@ pub(crate) fn delete(
     audit::note(writer, &caller, context, action::WORD_DELETED, target(id), data(&word))
 }
 
+/// Refuses all who do not keep the list.
+///
+/// # Errors
+/// Why the caller may not.
+pub(crate) fn require_keeper(
+    reader: &mut Reader<'_>,
+    credentials: &Credentials,
+) -> Result<(), ChatError> {
+    rights::require_moderator(&Caller::resolve(reader, credentials)?)
+}
+
 /// One entry.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! `/v1/forbidden-words`: what must not stand in messages.
 
-use actix_web::web::{Json, Path};
+use actix_web::web::{Json, Path, block};
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -16,7 +16,7 @@ use crate::chat::forbidden_words::{
 };
 use crate::chat::forbidden_words_csv::{self, ImportReport};
 use crate::chat::screening::WordList;
-use crate::store::{ForbiddenWordFilter, Reader, WordAction, WordKind};
+use crate::store::{ForbiddenWordFilter, Reader, StoreError, WordAction, WordKind};
 
 /// Which entries are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -218,18 +218,15 @@ pub(super) async fn import_forbidden_words(
     body: Table,
 ) -> Result<Json<ImportReport>, Problem> {
     let context = context(&request);
-    let table = forbidden_words_csv::read(&body.0);
-    // Whether the caller may comes first, whatever the table looks like.
+    // Whether the caller may comes first: megabytes of text are not read for everybody, nor by the thread that answers others.
+    let credentials = sender.0.clone();
+    state.store.read(move |reader| forbidden_words::require_keeper(reader, &credentials)).await?;
+    let table = block(move || forbidden_words_csv::read(&body.0));
+    let table = table.await.map_err(|_| StoreError::Closed)?;
+    let table = table.map_err(|error| ChatError::Invalid(vec![error]))?;
     let done = state
         .store
-        .write(move |writer| match &table {
-            Ok(table) => forbidden_words_csv::import(writer, &sender.0, &context, table),
-            Err(error) => {
-                let empty = forbidden_words_csv::Table::default();
-                forbidden_words_csv::import(writer, &sender.0, &context, &empty)?;
-                Err(ChatError::Invalid(vec![error.clone()]))
-            }
-        })
+        .write(move |writer| forbidden_words_csv::import(writer, &sender.0, &context, &table))
         .await?;
     Ok(Json(done))
 }

@@ -503,7 +503,7 @@ impl WriterThread {
     fn serve(mut self, mut queue: mpsc::Receiver<Queued<dyn WriteJob>>) {
         let mut open = true;
         while open {
-            let Some(Some(first)) = queue.blocking_recv() else { return };
+            let Some(Some(first)) = queue.blocking_recv() else { break };
             let waiting = std::iter::from_fn(|| queue.try_recv().ok());
             let more = waiting.take(GROUP_LIMIT - 1).map_while(|next| {
                 open = next.is_some();
@@ -520,6 +520,9 @@ impl WriterThread {
                 }
             }
         }
+        // Whoever is just putting something in hears that it is closed, too.
+        queue.close();
+        while queue.blocking_recv().is_some() {}
     }
 
     fn run(&mut self, mut group: Vec<Box<dyn WriteJob>>) {

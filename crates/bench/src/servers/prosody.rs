@@ -16,7 +16,7 @@ use crate::talk::{Pair, Talk, say};
 /// How its SQLite makes a commit durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Journal {
-    /// As it comes: Prosody has no setting for it, and SQLite's own is the rollback journal.
+    /// As it comes: Prosody 0.12 has no setting for it, and SQLite's own is the rollback journal.
     Rollback,
     /// The faster one that Chaffer uses: what an administrator gets who makes the file so by hand.
     Wal,

@@ -133,7 +133,7 @@ impl<J: ?Sized> Waiting<J> {
 #[derive(Clone)]
 pub struct Store {
     reads: Sender<Queued<dyn ReadJob>>,
-    // Not the same kind: one whose receiver sleeps at once. The other first spins, which costs more than a post's parsing.
+    // Not the same kind: one whose receiver sleeps at once. The other, which several may take from, first spins and yields.
     writes: mpsc::Sender<Queued<dyn WriteJob>>,
     metrics: Arc<Metrics>,
     commits: broadcast::Sender<Commit>,

@@ -99,7 +99,6 @@ pub(super) enum Value<'a> {
     Moment(Moment),
     MaybeNumber(Option<i64>),
     MaybeText(Option<&'a str>),
-    MaybeMoment(Option<Moment>),
 }
 
 macro_rules! values_from {
@@ -122,7 +121,6 @@ values_from! {
     Option<i64> => |it| Self::MaybeNumber(it);
     Option<&'a str> => |it| Self::MaybeText(it);
     &'a Option<String> => |it| Self::MaybeText(it.as_deref());
-    Option<Timestamp> => |it| Self::MaybeMoment(it.map(Moment));
 }
 
 impl<'a, T, S, const N: usize> Fixed<'a, T, S, N> {
@@ -135,7 +133,8 @@ impl<'a, T, S, const N: usize> Fixed<'a, T, S, N> {
     }
 }
 
-impl<DB, T: Text, S, const N: usize> QueryFragment<DB> for Fixed<'_, T, S, N>
+/// A value is the `?` that it is bound to.
+impl<DB> QueryFragment<DB> for Value<'_>
 where
     DB: Backend + HasSqlType<sql_types::Timestamp>,
     i64: ToSql<sql_types::BigInt, DB>,
@@ -143,23 +142,29 @@ where
     Moment: ToSql<sql_types::Timestamp, DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        match self {
+            Self::Number(value) => out.push_bind_param::<sql_types::BigInt, _>(value),
+            Self::Text(value) => out.push_bind_param::<sql_types::Text, str>(value),
+            Self::Moment(value) => out.push_bind_param::<sql_types::Timestamp, _>(value),
+            Self::MaybeNumber(value) => {
+                out.push_bind_param::<sql_types::Nullable<sql_types::BigInt>, _>(value)
+            }
+            Self::MaybeText(value) => {
+                out.push_bind_param::<sql_types::Nullable<sql_types::Text>, _>(value)
+            }
+        }
+    }
+}
+
+impl<'a, DB: Backend, T: Text, S, const N: usize> QueryFragment<DB> for Fixed<'a, T, S, N>
+where
+    Value<'a>: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         let mut pieces = T::pieces().iter();
         for value in &self.values {
             out.push_sql(pieces.next().copied().unwrap_or_default());
-            match value {
-                Value::Number(value) => out.push_bind_param::<sql_types::BigInt, _>(value)?,
-                Value::Text(value) => out.push_bind_param::<sql_types::Text, str>(value)?,
-                Value::Moment(value) => out.push_bind_param::<sql_types::Timestamp, _>(value)?,
-                Value::MaybeNumber(value) => {
-                    out.push_bind_param::<sql_types::Nullable<sql_types::BigInt>, _>(value)?;
-                }
-                Value::MaybeText(value) => {
-                    out.push_bind_param::<sql_types::Nullable<sql_types::Text>, _>(value)?;
-                }
-                Value::MaybeMoment(value) => {
-                    out.push_bind_param::<sql_types::Nullable<sql_types::Timestamp>, _>(value)?;
-                }
-            }
+            value.walk_ast(out.reborrow())?;
         }
         out.push_sql(pieces.next().copied().unwrap_or_default());
         Ok(())

@@ -64,6 +64,13 @@ impl FromSql<sql_types::Timestamp, Either> for Moment {
     }
 }
 
+#[expect(private_interfaces, reason = "as above")]
+impl ToSql<sql_types::Timestamp, Either> for Moment {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Either>) -> serialize::Result {
+        ToSql::<sql_types::Timestamp, Either>::to_sql(&self.0, out)
+    }
+}
+
 #[cfg(feature = "mysql")]
 impl FromSql<sql_types::Timestamp, Mysql> for Moment {
     fn from_sql(value: MysqlValue<'_>) -> deserialize::Result<Self> {

@@ -9,10 +9,9 @@ use diesel::QueryResult;
 use diesel::backend::Backend;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::RunQueryDsl;
-use diesel::serialize::ToSql;
-use diesel::sql_types::{self, HasSqlType};
 
 use super::Timestamp;
+use super::fixed::Value;
 
 /// The longest list, and the most rows of one insert.
 pub(super) const LONGEST: usize = 256;
@@ -56,12 +55,7 @@ pub(super) struct Written<'a>(Vec<Piece<'a>>);
 #[derive(Debug)]
 enum Piece<'a> {
     Sql(&'static str),
-    Number(i64),
-    Text(&'a str),
-    Moment(Timestamp),
-    MaybeNumber(Option<i64>),
-    #[cfg(feature = "mysql")]
-    MaybeText(Option<&'a str>),
+    Value(Value<'a>),
 }
 
 /// Begins a statement.
@@ -77,28 +71,28 @@ impl<'a> Written<'a> {
 
     /// A value.
     pub(super) fn number(self, value: i64) -> Self {
-        self.and(Piece::Number(value))
+        self.and(Piece::Value(value.into()))
     }
 
     /// A value.
     pub(super) fn text(self, value: &'a str) -> Self {
-        self.and(Piece::Text(value))
+        self.and(Piece::Value(value.into()))
     }
 
     /// A value.
     pub(super) fn moment(self, value: Timestamp) -> Self {
-        self.and(Piece::Moment(value))
+        self.and(Piece::Value(value.into()))
     }
 
     /// A value, or NULL.
     pub(super) fn maybe_number(self, value: Option<i64>) -> Self {
-        self.and(Piece::MaybeNumber(value))
+        self.and(Piece::Value(value.into()))
     }
 
     /// A value, or NULL.
     #[cfg(feature = "mysql")]
     pub(super) fn maybe_text(self, value: Option<&'a str>) -> Self {
-        self.and(Piece::MaybeText(value))
+        self.and(Piece::Value(value.into()))
     }
 
     /// A list of values in brackets, [`padded`].
@@ -123,27 +117,15 @@ impl<'a> Written<'a> {
     }
 }
 
-impl<DB> QueryFragment<DB> for Written<'_>
+impl<'a, DB: Backend> QueryFragment<DB> for Written<'a>
 where
-    DB: Backend + HasSqlType<sql_types::Timestamp>,
-    i64: ToSql<sql_types::BigInt, DB>,
-    str: ToSql<sql_types::Text, DB>,
-    Timestamp: ToSql<sql_types::Timestamp, DB>,
+    Value<'a>: QueryFragment<DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         for piece in &self.0 {
             match piece {
                 Piece::Sql(sql) => out.push_sql(sql),
-                Piece::Number(value) => out.push_bind_param::<sql_types::BigInt, _>(value)?,
-                Piece::Text(value) => out.push_bind_param::<sql_types::Text, str>(value)?,
-                Piece::Moment(value) => out.push_bind_param::<sql_types::Timestamp, _>(value)?,
-                Piece::MaybeNumber(value) => {
-                    out.push_bind_param::<sql_types::Nullable<sql_types::BigInt>, _>(value)?;
-                }
-                #[cfg(feature = "mysql")]
-                Piece::MaybeText(value) => {
-                    out.push_bind_param::<sql_types::Nullable<sql_types::Text>, _>(value)?;
-                }
+                Piece::Value(value) => value.walk_ast(out.reborrow())?,
             }
         }
         Ok(())

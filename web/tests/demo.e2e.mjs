@@ -145,11 +145,32 @@ test("a lost connection comes back by itself, with what was missed", async () =>
   await close();
 });
 
+test("what is written while the conversation is still being read stays in sight", async () => {
+  const { page, close } = await open();
+  let read;
+  const held = new Promise((resolve) => (read = resolve));
+  await page.route(/\/messages\?/, async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.getByRole("button", { name: /Contact vendor/ }).click();
+  const text = unique("Written before the rest is there");
+  await write(page, "customer", text);
+  await bubble(page, "customer", text).locator(".state-sent").waitFor();
+  await sees(page, "customer", text);
+  read();
+  await close();
+});
+
 test("a conversation opened without a network fills when it is back", async () => {
   const { page, complaints, close } = await open();
   await page.getByRole("button", { name: /Contact vendor/ }).click();
   const text = unique("Written before the network went");
   await write(page, "customer", text);
+  await page.locator("#threads .last", { hasText: text }).waitFor();
+  // What came while the page was open is there anyhow: a page of its own knows only the list.
+  await page.reload();
+  await page.locator('#desk-connection[data-state="online"]').waitFor({ state: "attached" });
   await page.locator("#threads .last", { hasText: text }).waitFor();
   await page.context().setOffline(true);
   const refused = page.waitForEvent("requestfailed", (request) => /\/messages/.test(request.url()));

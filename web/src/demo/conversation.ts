@@ -118,7 +118,8 @@ export class ConversationView {
     const { chat, t } = this.options;
     const id = this.#threadId;
     const conversation = id === null ? undefined : chat.inbox.conversations.get(id);
-    const messages = conversation?.loaded ? conversation.messages : [];
+    // What came or was sent before the newest page is read stays in sight; the page fills in what is before it.
+    const messages = conversation?.messages ?? [];
     const drafts = id === null ? [] : chat.drafts(id);
 
     const shown: HTMLElement[] = [];

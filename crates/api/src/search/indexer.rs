@@ -16,7 +16,7 @@ use crate::store::{
 };
 
 /// So many new messages are worth a commit: with fewer, the same few rows would be written again and again.
-pub(crate) const WORTH_IT: usize = 256;
+pub(crate) const WORTH_IT: i64 = 256;
 /// The most messages of one commit.
 const BATCH: i64 = 512;
 /// No more messages join a commit that changes so many tokens, each of which is a row: no post waits long behind it.
@@ -131,13 +131,14 @@ pub(crate) fn tokens(message: &Message) -> BTreeSet<String> {
 /// The next messages that are not in the index, if there are so many of them.
 pub(crate) fn gather(
     reader: &mut Reader<'_>,
-    worth_it: usize,
+    worth_it: i64,
 ) -> Result<Option<SearchBatch>, StoreError> {
     let position = reader.search_position()?;
-    let mut messages = reader.messages_to_index(position, BATCH)?;
-    if messages.len() < worth_it {
+    // Asked twice a second while people write: the rows are not read before they are needed.
+    if !reader.has_to_index(position, worth_it)? {
         return Ok(None);
     }
+    let mut messages = reader.messages_to_index(position, BATCH)?;
     let mut found = Tokens::new();
     let mut count = 0;
     for message in &messages {

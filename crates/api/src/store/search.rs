@@ -61,6 +61,13 @@ impl Reader<'_> {
         Ok(counters::table.find(POSITION).select(counters::value).first(self.database)?)
     }
 
+    /// Whether so many messages are not in the index: looks at their numbers alone.
+    pub(crate) fn has_to_index(&mut self, after: Id, count: i64) -> Result<bool, StoreError> {
+        let query = messages::table.filter(messages::id.gt(after)).order(messages::id);
+        let nth = query.select(messages::id).offset(count - 1).limit(1);
+        Ok(nth.first::<Id>(self.database).optional()?.is_some())
+    }
+
     /// The next messages that are not in the index, the oldest first.
     pub(crate) fn messages_to_index(
         &mut self,

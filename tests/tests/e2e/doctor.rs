@@ -56,7 +56,7 @@ async fn finds(
     Ok(())
 }
 
-/// An nginx with one server on a free port, started.
+/// An nginx with one server on a free port, started: one process, so that nothing of it is left when it is dropped.
 async fn nginx(scene: &Scene, listen: &str, server: &str) -> Result<(Process, u16)> {
     let (folder, port) = (scene.new_folder("nginx")?, free_port()?);
     let here = folder.display();
@@ -66,15 +66,11 @@ async fn nginx(scene: &Scene, listen: &str, server: &str) -> Result<(Process, u1
     std::fs::write(
         folder.join("nginx.conf"),
         format!(
-            "daemon off;\npid {here}/nginx.pid;\nerror_log {here}/error.log;\nworker_processes 1;\n\
+            "daemon off;\nmaster_process off;\npid {here}/nginx.pid;\nerror_log {here}/error.log;\nworker_processes 1;\n\
              events {{ worker_connections 64; }}\nhttp {{\n{temporary}access_log off;\n\
              server {{\nlisten 127.0.0.1:{port}{listen};\n{server}\n}}\n}}\n"
         ),
     )?;
-    // The worker is another user where this is root.
-    for path in folder.ancestors().take(2) {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
-    }
     let mut nginx = Process::new("nginx", &folder, folder.join("nginx.log")).args([
         "-c".to_owned(),
         folder.join("nginx.conf").display().to_string(),

@@ -158,7 +158,10 @@ test("what is written while the conversation is still being read stays in sight"
   await write(page, "customer", text);
   await bubble(page, "customer", text).locator(".state-sent").waitFor();
   await sees(page, "customer", text);
+  const rest = page.waitForResponse(/\/messages\?/);
   read();
+  await (await rest).finished();
+  await sees(page, "customer", text);
   await close();
 });
 

@@ -66,7 +66,7 @@ async fn nginx(scene: &Scene, listen: &str, server: &str) -> Result<(Process, u1
     std::fs::write(
         folder.join("nginx.conf"),
         format!(
-            "daemon off;\nmaster_process off;\npid {here}/nginx.pid;\nerror_log {here}/error.log;\nworker_processes 1;\n\
+            "daemon off;\nmaster_process off;\npid {here}/nginx.pid;\nerror_log {here}/error.log;\n\
              events {{ worker_connections 64; }}\nhttp {{\n{temporary}access_log off;\n\
              server {{\nlisten 127.0.0.1:{port}{listen};\n{server}\n}}\n}}\n"
         ),

@@ -5,6 +5,7 @@
 //! after the other: no lock lies on the way of an event, and a client that joins, resumes or refreshes does so
 //! at a definite place between two events. That is what makes "each event once, in order" easy to see.
 
+mod inbox;
 mod member;
 mod memory;
 mod shard;
@@ -21,16 +22,14 @@ use chaffer_shared::topic::Topic;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::metrics::Metrics;
 use crate::outlet::Outlet;
 use crate::presence::Presence;
 use crate::websocket::{frames, native, wamp};
+use inbox::{Inbox, Inlet, inbox};
 use shard::Shard;
-
-/// So many commands may wait for a shard before whoever sends them waits, too.
-const COMMANDS: usize = 4096;
 
 /// So many bytes of events may be on their way to the shards: a bound by count alone is none.
 const BYTES: usize = 64 << 20;
@@ -218,7 +217,7 @@ pub struct TopicCount {
 /// The way to the shards.
 #[derive(Debug)]
 pub struct Hub {
-    shards: Vec<mpsc::Sender<Command>>,
+    shards: Vec<Inlet>,
     next: AtomicU64,
     room: Arc<Semaphore>,
 }
@@ -228,13 +227,13 @@ pub struct Hub {
 pub struct Seat {
     /// The connection.
     pub id: ConnectionId,
-    shard: mpsc::Sender<Command>,
+    shard: Inlet,
 }
 
 impl Seat {
     /// Tells the shard; false when the daemon is stopping.
     pub async fn tell(&self, command: Command) -> bool {
-        self.shard.send(command).await.is_ok()
+        self.shard.send(command).await
     }
 }
 
@@ -249,7 +248,7 @@ impl Drop for Seat {
 }
 
 /// A shard that is ready to run; its end is the end of the daemon.
-pub struct Runner(Shard, mpsc::Receiver<Command>);
+pub struct Runner(Shard, Inbox);
 
 impl Runner {
     /// Handles commands until told to stop.
@@ -269,15 +268,16 @@ impl Hub {
         metrics: &Arc<Metrics>,
         ahead: &Arc<Notify>,
     ) -> (Arc<Self>, Vec<Runner>) {
-        let (senders, runners) = (0..shards.max(1))
+        let (inlets, runners) = (0..shards.max(1))
             .map(|_| {
-                let (sender, receiver) = mpsc::channel(COMMANDS);
-                let shard = Shard::new(config, presence.clone(), metrics.clone(), ahead.clone());
-                (sender, Runner(shard, receiver))
+                let (inlet, inbox, heard) = inbox();
+                let (presence, metrics) = (presence.clone(), metrics.clone());
+                let shard = Shard::new(config, heard, presence, metrics, ahead.clone());
+                (inlet, Runner(shard, inbox))
             })
             .unzip();
         let room = Arc::new(Semaphore::new(BYTES));
-        (Arc::new(Self { shards: senders, next: AtomicU64::new(0), room }), runners)
+        (Arc::new(Self { shards: inlets, next: AtomicU64::new(0), room }), runners)
     }
 
     /// A place for a new connection.
@@ -288,10 +288,12 @@ impl Hub {
         Some(Seat { id, shard: self.shards.get(index)?.clone() })
     }
 
-    /// Has every shard pass it on; waits while too much is on its way.
+    /// Has every shard pass it on, those at once in which somebody hears it; waits while too much is on its way.
     pub async fn deliver(&self, event: Arc<Published>) {
         let Some(room) = self.room_for(&event).await else { return };
-        self.tell_all(|| Command::Deliver(event.clone(), room.clone())).await;
+        for shard in &self.shards {
+            shard.deliver(&event, &room).await;
+        }
     }
 
     /// Has every shard remember it; waits while too much is on its way.
@@ -303,6 +305,11 @@ impl Hub {
     /// The shards alone give room back, and wait for nobody. `None` never comes: the semaphore is not closed.
     async fn room_for(&self, event: &Published) -> Option<Room> {
         let bytes = u32::try_from(event.frame.len().clamp(1, BYTES)).unwrap_or(u32::MAX);
+        if let Ok(room) = self.room.clone().try_acquire_many_owned(bytes) {
+            return Some(Arc::new(room));
+        }
+        // What waits in a shard that nobody woke holds room, too.
+        self.shards.iter().for_each(Inlet::ring);
         self.room.clone().acquire_many_owned(bytes).await.ok().map(Arc::new)
     }
 
@@ -370,7 +377,7 @@ mod tests {
         // One shard alone gives nothing back; when both have passed it on, there is room again.
         let mut shards = shards.into_iter();
         let first = tokio::spawn(shards.next().unwrap().run());
-        hub.shards[0].send(Command::Stop).await.unwrap();
+        assert!(hub.shards[0].send(Command::Stop).await);
         first.await.unwrap();
         assert!(deliver_now().is_none());
         tokio::spawn(shards.next().unwrap().run());

@@ -12,9 +12,10 @@ use chaffer_shared::token::{Bearer, Claims};
 use chaffer_shared::topic::{self, Topic};
 use chrono::{DateTime, TimeDelta, Utc};
 use slab::Slab;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::inbox::{Heard, Inbox};
 use super::member::{Member, Native, Session, Start};
 use super::memory::Memory;
 use super::{
@@ -58,6 +59,8 @@ pub(super) struct Shard {
     slots: HashMap<ConnectionId, usize>,
     native: HashMap<Topic, Hearers>,
     legacy: HashMap<String, Hearers>,
+    /// The topics of both, for those who send us events.
+    heard: Arc<Heard>,
     memory: Memory,
     /// The last stored event passed on; `None` until the API was asked.
     position: Option<EventId>,
@@ -80,6 +83,7 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn new(
         config: &Push,
+        heard: Arc<Heard>,
         presence: Arc<Presence>,
         metrics: Arc<Metrics>,
         ahead: Arc<Notify>,
@@ -89,6 +93,7 @@ impl Shard {
             slots: HashMap::new(),
             native: HashMap::new(),
             legacy: HashMap::new(),
+            heard,
             memory: Memory::new(config.replay_bytes),
             position: None,
             revoked: HashMap::new(),
@@ -105,28 +110,33 @@ impl Shard {
         }
     }
 
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, mut inbox: Inbox) {
         let mut batch = Vec::new();
         // When the last long burst ended.
         let mut written = Instant::now();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                // Events that came while we were busy are taken together; see `deliver`.
-                taken = commands.recv_many(&mut batch, MAX_BATCH) => {
-                    if taken == 0 || !self.handle_all(&mut batch) {
-                        break;
-                    }
-                    let busy = std::mem::take(&mut self.delivering);
-                    if busy >= LONG_BURST {
-                        let passed = std::mem::replace(&mut written, Instant::now()).elapsed();
-                        if !commands.is_empty() || busy > passed.mul_f64(MOST) {
-                            tokio::time::sleep((busy * REST).min(LONGEST_REST)).await;
-                        }
-                    }
+            let is_second = tokio::select! {
+                () = inbox.rung() => false,
+                _ = tick.tick() => true,
+            };
+            // Events that came while we were busy are taken together; see `deliver`.
+            if !inbox.take(&mut batch, MAX_BATCH) || !self.handle_all(&mut batch) {
+                break;
+            }
+            if is_second {
+                self.tick(Utc::now());
+            }
+            let busy = std::mem::take(&mut self.delivering);
+            if busy >= LONG_BURST {
+                let passed = std::mem::replace(&mut written, Instant::now()).elapsed();
+                if !inbox.is_empty() || busy > passed.mul_f64(MOST) {
+                    tokio::time::sleep((busy * REST).min(LONGEST_REST)).await;
                 }
-                _ = tick.tick() => self.tick(Utc::now()),
+            }
+            if !inbox.is_empty() {
+                inbox.ring();
             }
         }
         self.stop();
@@ -304,7 +314,7 @@ impl Shard {
         self.metrics.sessions.increment();
         let slot = self.add(id, session, outlet, told, Session::Native(Box::new(native)));
         for topic in &claims.topics {
-            enter(&mut self.native, topic, slot);
+            enter(&mut self.native, &self.heard, topic, slot);
         }
     }
 
@@ -341,10 +351,10 @@ impl Shard {
         member.outlet.send(&native::refreshed(&claims));
         let before = std::mem::replace(&mut native.claims, claims.clone()).topics;
         for topic in before.iter().filter(|topic| !claims.topics.contains(topic)) {
-            exit(&mut self.native, topic, slot);
+            exit(&mut self.native, &self.heard, topic, slot);
         }
         for topic in &claims.topics {
-            enter(&mut self.native, topic, slot);
+            enter(&mut self.native, &self.heard, topic, slot);
         }
     }
 
@@ -443,7 +453,7 @@ impl Shard {
         }
         let topics = session.subscriptions();
         if !topics.contains(&topic) {
-            enter(&mut self.legacy, &topic, slot);
+            enter(&mut self.legacy, &self.heard, &topic, slot);
             topics.push(topic);
         }
     }
@@ -452,7 +462,7 @@ impl Shard {
         let Some(&slot) = self.slots.get(&id) else { return };
         let Some(Member { session, outlet, .. }) = self.members.get_mut(slot) else { return };
         session.subscriptions().retain(|subscribed| subscribed != topic);
-        exit(&mut self.legacy, topic, slot);
+        exit(&mut self.legacy, &self.heard, topic, slot);
         if matches!(session, Session::Native(_)) {
             outlet.send(&native::subscribed(topic, false));
         }
@@ -488,11 +498,11 @@ impl Shard {
         let Some(mut member) = self.members.try_remove(slot) else { return };
         self.metrics.sessions.decrement();
         for topic in member.session.subscriptions() {
-            exit(&mut self.legacy, topic.as_str(), slot);
+            exit(&mut self.legacy, &self.heard, topic.as_str(), slot);
         }
         if let Session::Native(native) = member.session {
             for topic in &native.claims.topics {
-                exit(&mut self.native, topic, slot);
+                exit(&mut self.native, &self.heard, topic, slot);
             }
             self.presence.unwatch(id);
             if has_presence(&native.claims) {
@@ -554,14 +564,22 @@ fn concerns(event: &Published, claims: &Claims) -> bool {
     }
 }
 
-fn enter<T: Hash + Eq + Clone>(topics: &mut HashMap<T, Hearers>, topic: &T, slot: usize) {
+fn enter<T: Hash + Eq + Clone>(
+    topics: &mut HashMap<T, Hearers>,
+    heard: &Heard,
+    topic: &T,
+    slot: usize,
+) {
     let hearers = topics.entry(topic.clone()).or_default();
+    if hearers.slots.is_empty() {
+        heard.enter(topic);
+    }
     if !hearers.slots.contains(&slot) {
         hearers.slots.push(slot);
     }
 }
 
-fn exit<T, Q>(topics: &mut HashMap<T, Hearers>, topic: &Q, slot: usize)
+fn exit<T, Q>(topics: &mut HashMap<T, Hearers>, heard: &Heard, topic: &Q, slot: usize)
 where
     T: Hash + Eq + std::borrow::Borrow<Q>,
     Q: Hash + Eq + ?Sized,
@@ -571,6 +589,7 @@ where
         hearers.slots.swap_remove(index);
     }
     if hearers.slots.is_empty() {
+        heard.exit(topic);
         topics.remove(topic);
     }
 }

@@ -17,6 +17,7 @@ use chaffer_shared::signals::{HandOver, Signals};
 use chaffer_shared::telemetry;
 use chaffer_shared::token::TokenKeys;
 use tokio::net::TcpSocket;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,7 @@ pub struct Api {
     stopping: CancellationToken,
     /// Ends the tasks, after the last call has been answered.
     stop: CancellationToken,
+    publisher: Arc<Mutex<Publisher<ZmqPush>>>,
     tasks: Vec<JoinHandle<()>>,
     store: Store,
 }
@@ -138,8 +140,10 @@ impl Api {
         let webhooks_handle = webhooks.handle();
         let side_door = SideDoor::new(config.push_http_url(), link_keys.clone())
             .context("cannot build the HTTP client")?;
+        // On the thread that answers the calls: a message that was stored wakes one thread then, which tells the push daemon
+        // and the author. Of several such threads the first has it, and if that ends, the next.
+        let publisher = Arc::new(Mutex::new(publisher));
         let mut tasks = vec![
-            tokio::spawn(publisher.run(stop.clone())),
             tokio::spawn(webhooks.run(stop.clone())),
             tokio::spawn(indexer::run(store.clone(), stop.clone())),
         ];
@@ -196,8 +200,10 @@ impl Api {
         });
         let workers = workers(std::thread::available_parallelism().map_or(2, usize::from));
         let connections = connections_per_worker(descriptors::raise_limit(), workers);
+        let (publishing, until) = (Arc::clone(&publisher), stop.clone());
         let server = HttpServer::new(move || {
             let state = Arc::clone(&state);
+            actix_web::rt::spawn(publish(Arc::clone(&publishing), until.clone()));
             App::new()
                 .app_data(Data::from(Arc::clone(&state)))
                 .configure(http::api)
@@ -218,7 +224,9 @@ impl Api {
             open(listen).with_context(|| format!("cannot listen on {listen} (api.listen)"))?;
         let server = server.listen(listener.try_clone()?)?;
         let address = listener.local_addr()?;
-        Ok(Self { server: server.run(), listener, address, stopping, stop, tasks, store: closing })
+        let server = server.run();
+        let store = closing;
+        Ok(Self { server, listener, address, stopping, stop, publisher, tasks, store })
     }
 
     /// Where it listens.
@@ -233,10 +241,12 @@ impl Api {
     /// # Errors
     /// When the server fails.
     pub async fn run(self, signals: Signals) -> Result<Option<(HandOver, TcpListener)>> {
-        let Self { server, listener, stopping, stop, tasks, store, .. } = self;
+        let Self { server, listener, stopping, stop, publisher, mut tasks, store, .. } = self;
         let asked = tokio::spawn(stop_on_signal(signals, server.handle(), stopping));
         server.await?;
         stop.cancel();
+        // The threads for calls are gone or about to go: what the last calls stored may not have gone out yet.
+        tasks.push(tokio::spawn(publish(publisher, stop)));
         let ended = async {
             for task in tasks {
                 // A task that panicked has said so already.
@@ -252,6 +262,11 @@ impl Api {
         tracing::info!("stopped");
         Ok(asked.await?.map(|hand_over| (hand_over, listener)))
     }
+}
+
+/// Publishes, as soon as nobody else does.
+async fn publish(publisher: Arc<Mutex<Publisher<ZmqPush>>>, until: CancellationToken) {
+    publisher.lock().await.run(&until).await;
 }
 
 /// The port that a predecessor left open, or a new one.

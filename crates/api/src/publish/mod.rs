@@ -66,6 +66,8 @@ pub struct Publisher<T> {
     ephemeral: mpsc::Receiver<(Ephemeral, DateTime<Utc>, String)>,
     connected: watch::Sender<bool>,
     metrics: Arc<Metrics>,
+    /// The last stored event that went out, while it publishes.
+    position: Option<EventId>,
 }
 
 impl PublisherHandle {
@@ -107,17 +109,28 @@ impl<T: Transport> Publisher<T> {
             metrics: metrics.clone(),
         };
         let name = name.to_owned();
-        let publisher =
-            Self { store, transport, keys, name, heartbeat, ephemeral, connected, metrics };
+        let publisher = Self {
+            store,
+            transport,
+            keys,
+            name,
+            heartbeat,
+            ephemeral,
+            connected,
+            metrics,
+            position: None,
+        };
         (publisher, handle)
     }
 
-    /// Publishes until it is told to stop; connects again whenever the link is lost.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Publishes until it is told to stop; connects again whenever the link is lost. If it is dropped before that, because
+    /// the thread ends on which it runs, the next call goes on from there.
+    pub async fn run(&mut self, stop: &CancellationToken) {
         let mut wait = BACKOFF.0;
+        self.connected.send_replace(false);
         loop {
             let connected = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled(), if self.position.is_none() => return,
                 connected = self.transport.connect() => connected,
             };
             match connected {
@@ -126,16 +139,20 @@ impl<T: Transport> Publisher<T> {
                     wait = BACKOFF.0;
                     self.metrics.connections.increment();
                     self.connected.send_replace(true);
-                    let ended = self.publish(&stop).await;
+                    let ended = self.publish(stop).await;
                     self.connected.send_replace(false);
                     match ended {
-                        Ok(()) => return,
+                        Ok(()) => {
+                            self.position = None;
+                            return;
+                        }
                         Err(error) => tracing::warn!(%error, "lost the link to the push daemon"),
                     }
                 }
                 Err(error) => tracing::debug!(%error, "no link to the push daemon"),
             }
             // What nobody could hear is not worth keeping.
+            self.position = None;
             while self.ephemeral.try_recv().is_ok() {}
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -148,7 +165,11 @@ impl<T: Transport> Publisher<T> {
     async fn publish(&mut self, stop: &CancellationToken) -> Result<(), TransportError> {
         // Listen first and look then, so that nothing commits in between unseen.
         let mut commits = self.store.subscribe();
-        let mut position = self.last_event().await?;
+        let mut position = match self.position {
+            Some(position) => position,
+            None => self.last_event().await?,
+        };
+        self.position = Some(position);
         self.metrics.position.set(position);
         let mut heartbeat = interval(self.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -236,6 +257,7 @@ impl<T: Transport> Publisher<T> {
             self.send(&frame).await?;
             if let Frame::Event(event) = frame {
                 position = event.id.unwrap_or(position);
+                self.position = Some(position);
                 self.metrics.position.set(position);
                 self.note(&event);
             }

@@ -80,10 +80,11 @@ async fn what_two_nodes_store_goes_out_once_in_order_and_as_the_database_tells_i
         let mut heard = Heard { frames, keys: keys.clone() };
         // No heartbeat after the first one: what goes out, a commit of this node has brought about.
         let rarely = Duration::from_secs(3600);
-        let (publisher, _handle) =
+        let (mut publisher, _handle) =
             Publisher::new(store.clone(), Wire(sender), keys, "node", rarely);
         let stop = CancellationToken::new();
-        let running = tokio::spawn(publisher.run(stop.clone()));
+        let until = stop.clone();
+        let running = tokio::spawn(async move { publisher.run(&until).await });
         assert!(matches!(heard.frame().await, Frame::Heartbeat { last, .. } if last == before));
 
         let first = post(&store, thread, draft("from here")).await;
@@ -102,5 +103,49 @@ async fn what_two_nodes_store_goes_out_once_in_order_and_as_the_database_tells_i
         stop.cancel();
         running.await.unwrap();
         assert!(heard.frames.try_recv().is_err(), "{}: something twice", fresh.url);
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_whose_thread_has_ended_goes_on_from_where_it_was() {
+    for mut fresh in databases() {
+        shop(&mut fresh, 2);
+        let thread = start(&mut fresh, &acting("c"), &about_product("p", "v")).unwrap();
+        let store = Store::open(&fresh.url, 1, 100).unwrap();
+        let before = last_event(&store).await;
+        let keys = LinkKeys::parse(&["0123456789abcdef0123456789abcdef".to_owned()]).unwrap();
+        let (sender, frames) = mpsc::unbounded_channel();
+        let mut heard = Heard { frames, keys: keys.clone() };
+        let rarely = Duration::from_secs(3600);
+        let (mut publisher, _handle) =
+            Publisher::new(store.clone(), Wire(sender), keys, "node", rarely);
+        let stop = CancellationToken::new();
+        {
+            let mut running = std::pin::pin!(publisher.run(&stop));
+            let first = async {
+                assert!(matches!(heard.frame().await, Frame::Heartbeat { .. }));
+                post(&store, thread, draft("while it runs")).await;
+                heard.up_to(last_event(&store).await).await
+            };
+            tokio::select! {
+                () = &mut running => unreachable!(),
+                events = first => assert!(!events.is_empty()),
+            }
+        }
+        let middle = last_event(&store).await;
+        post(&store, thread, draft("while it does not")).await;
+        stop.cancel();
+        publisher.run(&stop).await;
+
+        let published = heard.up_to(last_event(&store).await).await;
+        let stored = read_frames(&store, "node", middle, 100).await.unwrap();
+        assert!(before < middle && !stored.is_empty());
+        let published = published.into_iter().filter(|frame| frame["event"].is_string());
+        let published: Vec<Value> = published.collect();
+        assert_eq!(serde_json::to_value(published).unwrap(), serde_json::to_value(stored).unwrap());
+        // It has ended: what comes now, nobody is told by it.
+        post(&store, thread, draft("afterwards")).await;
+        publisher.run(&stop).await;
+        assert!(heard.frames.try_recv().is_err(), "{}", fresh.url);
     }
 }

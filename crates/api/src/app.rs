@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chat::attachments;
 use crate::chat::retention::MachineDays;
+use crate::feed;
 use crate::files::{self, Files};
 use crate::http::verified::VerifiedTokens;
 use crate::http::{self, State};
@@ -146,6 +147,7 @@ impl Api {
         let mut tasks = vec![
             tokio::spawn(webhooks.run(stop.clone())),
             tokio::spawn(indexer::run(store.clone(), stop.clone())),
+            tokio::spawn(feed::run(store.clone(), stop.clone())),
         ];
         let files = Arc::new(Files::open(&config.files)?);
         tasks.push(tokio::spawn(retention::run(

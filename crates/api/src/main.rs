@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod erasure;
 mod export;
+mod feed;
 mod files;
 mod html;
 mod http;

@@ -1,14 +1,20 @@
 //! Long work on the writer, in pieces with rests between them: other writes wait for one piece at most, and have at least half
-//! of the writer's time. Who is in no hurry gives way: where too much is waiting, a piece is made later.
+//! of the writer's time. Who is in no hurry gives way: where too much is waiting, a piece is made later. And work that follows
+//! the commits, in batches and behind them.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::store::{JobError, Reader, Store, StoreError, Writer};
 
 /// The longest rest.
 const LONGEST: Duration = Duration::from_secs(1);
+/// How long commits are gathered.
+const GATHER: Duration = Duration::from_millis(500);
+/// How often those who follow look without having heard of any: another node may have stopped.
+const RARELY: Duration = Duration::from_secs(60);
 
 /// Reads.
 ///
@@ -47,6 +53,34 @@ where
             return answer;
         }
         sleep(LONGEST).await;
+    }
+}
+
+/// Has somebody catch up with what was committed, some time after it was, until told to stop. A failure is logged as that of
+/// `task`.
+pub(crate) async fn follow<F: Future<Output = Result<(), StoreError>>>(
+    store: Store,
+    stop: CancellationToken,
+    task: &str,
+    catch_up: impl Fn(Store, CancellationToken) -> F,
+) {
+    loop {
+        if let Err(error) = catch_up(store.clone(), stop.clone()).await {
+            tracing::warn!(%error, "cannot {task}; trying again");
+        }
+        // Listens only while it waits: what a listener has not taken is kept in memory. What is committed between the
+        // look and this waits for the next commit; until then its readers read it as it is.
+        let mut commits = store.subscribe();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = commits.recv() => {}
+            () = sleep(RARELY) => {}
+        }
+        drop(commits);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(GATHER) => {}
+        }
     }
 }
 

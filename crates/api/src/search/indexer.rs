@@ -3,9 +3,7 @@
 //! that, too.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::index::{message_tokens, participant_token, subject_token};
@@ -23,39 +21,18 @@ const BATCH: i64 = 512;
 pub(crate) const TOKENS: usize = 4000;
 /// The most changed messages of one commit.
 const CHANGES: i64 = 128;
-/// How long new messages are gathered.
-const GATHER: Duration = Duration::from_millis(500);
-/// How often it looks without having heard of anything: another node may have stopped.
-const RARELY: Duration = Duration::from_secs(60);
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(store: Store, stop: CancellationToken) {
-    loop {
-        if let Err(error) = catch_up(&store, &stop).await {
-            tracing::warn!(%error, "cannot index messages for the search; trying again");
-        }
-        // Listens only while it waits: what a listener has not taken is kept in memory. What is committed between the
-        // look and this waits for the next commit; until then a search reads it by itself.
-        let mut commits = store.subscribe();
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = commits.recv() => {}
-            () = sleep(RARELY) => {}
-        }
-        drop(commits);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep(GATHER) => {}
-        }
-    }
+    pace::follow(store, stop, "index messages for the search", catch_up).await;
 }
 
-async fn catch_up(store: &Store, stop: &CancellationToken) -> Result<(), StoreError> {
+async fn catch_up(store: Store, stop: CancellationToken) -> Result<(), StoreError> {
     while !stop.is_cancelled() {
         if !store.read(|reader| reader.search_changes(1)).await?.is_empty() {
-            pace::write(store, follow).await?;
+            pace::write(&store, follow).await?;
         } else if let Some(batch) = store.read(|reader| gather(reader, WORTH_IT)).await? {
-            pace::write(store, move |writer| writer.add_to_search(&batch)).await?;
+            pace::write(&store, move |writer| writer.add_to_search(&batch)).await?;
         } else {
             break;
         }

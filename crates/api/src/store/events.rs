@@ -14,7 +14,7 @@ use super::connection::Database;
 use super::fixed::fixed;
 #[cfg(feature = "sqlite")]
 use super::fixed::fixed_query;
-use super::prepared::{padded, pieces, prepared};
+use super::prepared::pieces;
 #[cfg(feature = "mysql")]
 use super::prepared::{portions, written};
 use super::schema::{counters, event_topics, events};
@@ -83,7 +83,7 @@ pub(super) struct Counters {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = events)]
-struct Row {
+pub(super) struct Row {
     id: EventId,
     name: String,
     topics: String,
@@ -175,7 +175,7 @@ impl Counters {
 }
 
 impl StoredEvent {
-    fn from_row(row: Row) -> Self {
+    pub(super) fn from_row(row: Row) -> Self {
         Self {
             id: row.id,
             name: row.name,
@@ -210,10 +210,6 @@ impl StoredEvent {
             return Ok(());
         }
         let rows: Vec<Row> = pending.iter().map(Self::to_row).collect();
-        let by_topic: Vec<(EventId, String)> = pending
-            .iter()
-            .flat_map(|event| event.topics.iter().map(|it| (event.id, it.to_string())))
-            .collect();
         match database {
             #[cfg(feature = "sqlite")]
             Database::Sqlite(connection) => {
@@ -229,14 +225,6 @@ impl StoredEvent {
                         &row.data,
                         &row.request_id,
                         row.at,
-                    )
-                    .execute(connection)?;
-                }
-                for (event, topic) in &by_topic {
-                    fixed!(
-                        "INSERT INTO `event_topics` (`topic`, `event_id`) VALUES (?, ?)",
-                        topic,
-                        *event
                     )
                     .execute(connection)?;
                 }
@@ -266,18 +254,6 @@ impl StoredEvent {
                             .maybe_text(row.request_id.as_deref())
                             .sql(", ")
                             .moment(row.at);
-                    }
-                    insert.sql(")").execute(connection)?;
-                }
-                for rows in portions(&by_topic) {
-                    let mut insert =
-                        written("INSERT INTO `event_topics` (`topic`, `event_id`) VALUES (");
-                    for (nth, (event, topic)) in rows.iter().enumerate() {
-                        insert = insert
-                            .sql(if nth == 0 { "" } else { "), (" })
-                            .text(topic)
-                            .sql(", ")
-                            .number(*event);
                     }
                     insert.sql(")").execute(connection)?;
                 }
@@ -313,41 +289,6 @@ impl Reader<'_> {
             .select(Row::as_select())
             .load(self.database)?;
         Ok(rows.into_iter().map(StoredEvent::from_row).collect())
-    }
-
-    /// The events after the cursor that one of the topics hears, in order. Each topic is a walk down the
-    /// index of its own, and there are never more than a few: cheaper than one query that has to sort.
-    pub(crate) fn events_heard(
-        &mut self,
-        topics: &[Topic],
-        after: EventId,
-        limit: i64,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut ids: Vec<EventId> = Vec::new();
-        for topic in topics {
-            ids.extend(
-                event_topics::table
-                    .filter(event_topics::topic.eq(topic.to_string()))
-                    .filter(event_topics::event_id.gt(after))
-                    .order(event_topics::event_id)
-                    .limit(limit)
-                    .select(event_topics::event_id)
-                    .load::<EventId>(self.database)?,
-            );
-        }
-        ids.sort_unstable();
-        ids.dedup();
-        ids.truncate(usize::try_from(limit).unwrap_or(0));
-        let mut found = Vec::new();
-        for ids in pieces(&ids) {
-            let query = events::table
-                .filter(events::id.eq_any(padded(ids)))
-                .order(events::id)
-                .select(Row::as_select());
-            let rows: Vec<Row> = prepared(query).load(self.database)?;
-            found.extend(rows.into_iter().map(StoredEvent::from_row));
-        }
-        Ok(found)
     }
 }
 

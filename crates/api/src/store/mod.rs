@@ -18,6 +18,7 @@ mod erasure;
 mod error;
 mod events;
 mod executor;
+mod feed;
 mod fixed;
 mod forbidden_words;
 mod id_set;

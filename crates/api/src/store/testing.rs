@@ -30,7 +30,7 @@ pub(crate) const THREAD_WITH_FILES: Id = LONG_THREAD + 5;
 
 /// What [`Fresh::grow`] stores, for numbers `n` from 0: each statement with the share of all numbers that it takes. Text
 /// that both databases understand.
-const GROWTH: [(&str, i64); 13] = [
+const GROWTH: [(&str, i64); 14] = [
     (
         "INSERT INTO threads (id, subject_type, subject_id, subject_title, status, flagged,
              last_message_id, activity, created_at, updated_at)
@@ -118,6 +118,11 @@ const GROWTH: [(&str, i64); 13] = [
     (
         "UPDATE counters SET value = value + 2 * {all} + 1000000
          WHERE name IN ('attachment', 'event', 'message', 'thread')",
+        1,
+    ),
+    (
+        "INSERT INTO consumers (name, event_id)
+         SELECT 'feed', value FROM counters WHERE name = 'event'",
         1,
     ),
     ("DROP TABLE numbers", 1),

@@ -1,6 +1,8 @@
 //! A set of messages, as far as their ids share all but the last sixteen bits: an epoch. The search index keeps one for
 //! each epoch and token: as a list of 16-bit numbers while they are few, as a bitmap when that is shorter.
 
+use std::collections::BTreeSet;
+
 use super::Id;
 
 /// So many ids make an epoch.
@@ -12,6 +14,53 @@ const BITMAP: usize = LENGTH / 8;
 /// Some ids of one epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IdSet(Box<[u64]>);
+
+/// What becomes of some places of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Insert,
+    Remove,
+}
+
+/// What is stored after a change, of what was stored before; nothing when the set is empty. Most words are rare, so most sets are
+/// a few numbers: to change those as numbers takes a hundredth of what it takes to make a bitmap of them and back.
+pub(crate) fn change_stored(stored: &[u8], places: &[u16], change: Change) -> Vec<u8> {
+    if stored.len() < BITMAP {
+        let (list, _) = stored.as_chunks::<2>();
+        let mut list: Vec<u16> = list.iter().map(|place| u16::from_le_bytes(*place)).collect();
+        match change {
+            Change::Insert => {
+                list.extend(places);
+                list.sort_unstable();
+                list.dedup();
+            }
+            Change::Remove => {
+                let gone: BTreeSet<u16> = places.iter().copied().collect();
+                list.retain(|place| !gone.contains(place));
+            }
+        }
+        if is_list(list.len()) {
+            return list.into_iter().flat_map(u16::to_le_bytes).collect();
+        }
+        let mut set = IdSet::empty();
+        list.into_iter().for_each(|place| set.insert(place));
+        return set.to_stored();
+    }
+    let mut set = IdSet::empty();
+    set.add_stored(stored);
+    for place in places {
+        match change {
+            Change::Insert => set.insert(*place),
+            Change::Remove => set.remove(*place),
+        }
+    }
+    set.to_stored()
+}
+
+/// Whether so many ids are stored as numbers.
+fn is_list(count: usize) -> bool {
+    count * 2 < BITMAP
+}
 
 /// The epoch of an id, and its place there.
 pub(crate) fn epoch_of(id: Id) -> (i64, u16) {
@@ -36,7 +85,7 @@ impl IdSet {
         }
     }
 
-    pub(crate) fn remove(&mut self, place: u16) {
+    fn remove(&mut self, place: u16) {
         let (word, bit) = (usize::from(place) / 64, place % 64);
         if let Some(word) = self.0.get_mut(word) {
             *word &= !(1 << bit);
@@ -74,8 +123,8 @@ impl IdSet {
     }
 
     /// As it is stored.
-    pub(crate) fn to_stored(&self) -> Vec<u8> {
-        if self.len() * 2 < BITMAP {
+    fn to_stored(&self) -> Vec<u8> {
+        if is_list(self.len()) {
             let mut places: Vec<u16> = self.descending().collect();
             places.reverse();
             places.into_iter().flat_map(u16::to_le_bytes).collect()
@@ -100,8 +149,6 @@ impl IdSet {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -133,6 +180,28 @@ mod tests {
                 read.remove(*place);
                 prop_assert!(!read.contains(*place));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_is_changed_as_the_set_would_be(
+            before in prop::collection::vec(any::<u16>(), 0..6000),
+            places in prop::collection::vec(any::<u16>(), 0..6000),
+            removed_too in 0_usize..6000,
+        ) {
+            let stored = set(&before).to_stored();
+            let mut all = before.clone();
+            all.extend(&places);
+            let inserted = change_stored(&stored, &places, Change::Insert);
+            prop_assert_eq!(&inserted, &set(&all).to_stored());
+            // Some of them, and some that are not there.
+            let gone: Vec<u16> = before.iter().take(removed_too).chain(&places).copied().collect();
+            let kept: Vec<u16> =
+                before.iter().copied().filter(|place| !gone.contains(place)).collect();
+            let removed = change_stored(&stored, &gone, Change::Remove);
+            prop_assert_eq!(&removed, &set(&kept).to_stored());
+            prop_assert!(change_stored(&inserted, &all, Change::Remove).is_empty());
         }
     }
 

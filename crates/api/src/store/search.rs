@@ -8,7 +8,7 @@ use diesel::prelude::*;
 
 use super::connection::Database;
 use super::connection::on_backend;
-use super::id_set::{IdSet, epoch_of};
+use super::id_set::{Change, IdSet, change_stored, epoch_of};
 #[cfg(feature = "mysql")]
 use super::prepared::portions;
 use super::prepared::{padded, pieces, prepared};
@@ -231,19 +231,15 @@ impl Writer<'_> {
 
     /// Gives tokens to messages.
     pub(crate) fn insert_in_search(&mut self, tokens: &Tokens) -> Result<(), StoreError> {
-        self.change_search(tokens, IdSet::insert)
+        self.change_search(tokens, Change::Insert)
     }
 
     /// Takes tokens from messages.
     pub(crate) fn remove_from_search(&mut self, tokens: &Tokens) -> Result<(), StoreError> {
-        self.change_search(tokens, IdSet::remove)
+        self.change_search(tokens, Change::Remove)
     }
 
-    fn change_search(
-        &mut self,
-        tokens: &Tokens,
-        change: fn(&mut IdSet, u16),
-    ) -> Result<(), StoreError> {
+    fn change_search(&mut self, tokens: &Tokens, change: Change) -> Result<(), StoreError> {
         let mut by_epoch: BTreeMap<i64, Vec<(&str, Vec<u16>)>> = BTreeMap::new();
         for (token, ids) in tokens {
             for ids in ids.chunk_by(|a, b| epoch_of(*a).0 == epoch_of(*b).0) {
@@ -265,7 +261,7 @@ impl Writer<'_> {
         &mut self,
         epoch: i64,
         tokens: &[(&str, Vec<u16>)],
-        change: fn(&mut IdSet, u16),
+        change: Change,
     ) -> Result<(), StoreError> {
         let names: Vec<&str> = tokens.iter().map(|(token, _)| *token).collect();
         let known = search_blocks::table
@@ -277,12 +273,7 @@ impl Writer<'_> {
         let (mut rows, mut gone): (Vec<Row>, Vec<&str>) = (Vec::new(), Vec::new());
         for (token, places) in tokens {
             let stored = known.get(*token);
-            let mut set = IdSet::empty();
-            if let Some(ids) = stored {
-                set.add_stored(ids);
-            }
-            places.iter().for_each(|place| change(&mut set, *place));
-            let ids = set.to_stored();
+            let ids = change_stored(stored.map_or(&[], Vec::as_slice), places, change);
             if ids.is_empty() {
                 // A word that nobody says any more does not stay, not even as a token.
                 gone.extend(stored.map(|_| *token));

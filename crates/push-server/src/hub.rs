@@ -294,6 +294,10 @@ impl Hub {
         for shard in &self.shards {
             shard.deliver(&event, &room).await;
         }
+        if self.room.available_permits() < BYTES / 2 {
+            // Somebody may wait for the room that this takes, or will soon.
+            self.shards.iter().for_each(Inlet::ring);
+        }
     }
 
     /// Has every shard remember it; waits while too much is on its way.

@@ -32,6 +32,8 @@ const EPHEMERAL_QUEUE: usize = 1024;
 const PAGE: i64 = 500;
 /// The shortest and the longest wait before another attempt to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long a publisher that is told to stop may take to connect once more, for what the last calls stored.
+const LAST_CONNECT: Duration = Duration::from_secs(1);
 /// How long one frame may take to be written. A push daemon drains its port always, so a longer one is a dead peer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -124,13 +126,21 @@ impl<T: Transport> Publisher<T> {
     }
 
     /// Publishes until it is told to stop; connects again whenever the link is lost. If it is dropped before that, because
-    /// the thread ends on which it runs, the next call goes on from there.
+    /// the thread ends on which it runs, the next call goes on from there, or a little before.
     pub async fn run(&mut self, stop: &CancellationToken) {
         let mut wait = BACKOFF.0;
         self.connected.send_replace(false);
         loop {
+            let interrupted = self.position.is_some();
+            let give_up = async {
+                stop.cancelled().await;
+                if interrupted {
+                    sleep(LAST_CONNECT).await;
+                }
+            };
             let connected = tokio::select! {
-                () = stop.cancelled(), if self.position.is_none() => return,
+                biased;
+                () = give_up => return,
                 connected = self.transport.connect() => connected,
             };
             match connected {
@@ -166,7 +176,8 @@ impl<T: Transport> Publisher<T> {
         // Listen first and look then, so that nothing commits in between unseen.
         let mut commits = self.store.subscribe();
         let mut position = match self.position {
-            Some(position) => position,
+            // What was given to the socket last may not have left it: the push daemon drops what it has.
+            Some(position) => (position - PAGE).max(0),
             None => self.last_event().await?,
         };
         self.position = Some(position);
@@ -177,8 +188,8 @@ impl<T: Transport> Publisher<T> {
             tokio::select! {
                 () = stop.cancelled() => {
                     // What the last calls stored is told before the end.
-                    self.publish_after(position).await?;
-                    return Ok(());
+                    position = self.publish_after(position).await?;
+                    return self.send_heartbeat(position).await;
                 }
                 commit = commits.recv() => match commit {
                     Ok(commit) => position = self.publish_commit(position, &commit).await?,
@@ -193,11 +204,14 @@ impl<T: Transport> Publisher<T> {
                 _ = heartbeat.tick() => {
                     // Also finds what other API nodes, or the command line, stored.
                     position = self.publish_after(position).await?;
-                    let frame = Frame::Heartbeat { src: self.name.clone(), last: position };
-                    self.send(&frame).await?;
+                    self.send_heartbeat(position).await?;
                 }
             }
         }
+    }
+
+    async fn send_heartbeat(&mut self, last: EventId) -> Result<(), TransportError> {
+        self.send(&Frame::Heartbeat { src: self.name.clone(), last }).await
     }
 
     async fn last_event(&self) -> Result<EventId, TransportError> {

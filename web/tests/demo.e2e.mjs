@@ -11,10 +11,21 @@ const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
 const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
 const PATIENCE_MS = 15_000;
 
+// Chromium itself crashes now and then while it starts (SIGSEGV, before it has seen a page): that says nothing of the demo.
+async function launch(attempts = 3) {
+  try {
+    return await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags });
+  } catch (error) {
+    if (attempts <= 1 || !/SIGSEGV/.test(error.message)) throw error;
+    console.log("# Chromium crashed while it started: once more");
+    return launch(attempts - 1);
+  }
+}
+
 let browser;
 before(async () => {
   await mkdir(pictures, { recursive: true });
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags });
+  browser = await launch();
 });
 after(() => browser?.close());
 

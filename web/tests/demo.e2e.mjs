@@ -105,6 +105,25 @@ test("what the customer writes reaches the vendor, and the answer comes back", a
   await close();
 });
 
+test("a click on the button is not lost while the page still signs in", async () => {
+  const { page, close } = await open();
+  let answer;
+  const held = new Promise((resolve) => (answer = resolve));
+  await page.route(/\/demo\/session/, async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.reload();
+  const contact = page.getByRole("button", { name: /Contact vendor/ });
+  await contact.waitFor();
+  assert.ok(await contact.isDisabled());
+  const clicked = contact.click();
+  answer();
+  await clicked;
+  await page.locator("#customer textarea").waitFor();
+  await close();
+});
+
 test("a message that is markup stays text, and Shift+Enter breaks the line", async () => {
   const { page, close } = await open();
   await page.getByRole("button", { name: /Contact vendor/ }).click();

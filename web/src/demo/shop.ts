@@ -27,7 +27,10 @@ export class Shop implements Side {
       send: (text) => void this.#send(text),
     });
     get("shop-conversation").append(this.#view.element);
-    get("contact").addEventListener("click", () => this.#toggle(true));
+    const contact = get("contact");
+    contact.addEventListener("click", () => this.#toggle(true));
+    // Not before: a click that nobody hears would open nothing.
+    contact.removeAttribute("disabled");
     get("shop-back").addEventListener("click", () => this.#toggle(false));
   }
 

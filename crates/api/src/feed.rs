@@ -7,7 +7,7 @@ use crate::pace;
 use crate::store::{Store, StoreError};
 
 /// So many new events are worth a commit: with fewer, the same pages would be written again and again.
-pub(crate) const WORTH_IT: i64 = 256;
+const WORTH_IT: i64 = 256;
 /// The most events of one commit.
 const BATCH: i64 = 512;
 

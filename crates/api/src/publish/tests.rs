@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Publisher, Transport, TransportError, read_frames};
+use super::{Publisher, PublisherHandle, Transport, TransportError, read_frames};
 use crate::chat::messages::{self, MessageDraft};
 use crate::chat::screening::WordList;
 use crate::chat::threads::{self, ThreadPatch};
@@ -65,6 +65,17 @@ impl Heard {
     }
 }
 
+/// A publisher of this node, and what it says. No heartbeat after the first one: what goes out, a commit of this node has
+/// brought about.
+fn publisher(store: &Store) -> (Publisher<Wire>, PublisherHandle, Heard) {
+    let keys = LinkKeys::parse(&["0123456789abcdef0123456789abcdef".to_owned()]).unwrap();
+    let (sender, frames) = mpsc::unbounded_channel();
+    let rarely = Duration::from_secs(3600);
+    let (publisher, handle) =
+        Publisher::new(store.clone(), Wire(sender), keys.clone(), "node", rarely);
+    (publisher, handle, Heard { frames, keys })
+}
+
 async fn post(store: &Store, thread: Id, draft: MessageDraft) -> Id {
     let post = move |writer: &mut Writer<'_>| {
         let words = WordList::empty();
@@ -85,13 +96,7 @@ async fn what_two_nodes_store_goes_out_once_in_order_and_as_the_database_tells_i
         let store = Store::open(&fresh.url, 1, 100).unwrap();
         let other_node = Store::open(&fresh.url, 1, 100).unwrap();
         let before = last_event(&store).await;
-        let keys = LinkKeys::parse(&["0123456789abcdef0123456789abcdef".to_owned()]).unwrap();
-        let (sender, frames) = mpsc::unbounded_channel();
-        let mut heard = Heard { frames, keys: keys.clone() };
-        // No heartbeat after the first one: what goes out, a commit of this node has brought about.
-        let rarely = Duration::from_secs(3600);
-        let (mut publisher, _handle) =
-            Publisher::new(store.clone(), Wire(sender), keys, "node", rarely);
+        let (mut publisher, _handle, mut heard) = publisher(&store);
         let stop = CancellationToken::new();
         let until = stop.clone();
         let running = tokio::spawn(async move { publisher.run(&until).await });
@@ -122,12 +127,7 @@ async fn a_publisher_whose_thread_has_ended_goes_on_from_where_it_was() {
         shop(&mut fresh, 2);
         let thread = start(&mut fresh, &acting("c"), &about_product("p", "v")).unwrap();
         let store = Store::open(&fresh.url, 1, 100).unwrap();
-        let keys = LinkKeys::parse(&["0123456789abcdef0123456789abcdef".to_owned()]).unwrap();
-        let (sender, frames) = mpsc::unbounded_channel();
-        let mut heard = Heard { frames, keys: keys.clone() };
-        let rarely = Duration::from_secs(3600);
-        let (mut publisher, _handle) =
-            Publisher::new(store.clone(), Wire(sender), keys, "node", rarely);
+        let (mut publisher, _handle, mut heard) = publisher(&store);
         let stop = CancellationToken::new();
         {
             let mut running = std::pin::pin!(publisher.run(&stop));

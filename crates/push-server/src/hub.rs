@@ -1,6 +1,6 @@
 //! From topics to connections.
 //!
-//! The hub is a few shards, one per core; each connection belongs to one of them for life. A shard is one task
+//! The hub is a few shards, one for two cores; each connection belongs to one of them for life. A shard is one task
 //! that owns its connections, their topics and its own view of the replay memory, and handles one [`Command`]
 //! after the other: no lock lies on the way of an event, and a client that joins, resumes or refreshes does so
 //! at a definite place between two events. That is what makes "each event once, in order" easy to see.
@@ -386,5 +386,24 @@ mod tests {
         assert!(deliver_now().is_none());
         tokio::spawn(shards.next().unwrap().run());
         hub.deliver(event()).await;
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_always_has_something_to_do_leaves_others_on_its_thread_their_turn() {
+        let config = Push::default();
+        let (hub, shards) = Hub::new(1, &config, &Arc::default(), &Arc::default(), &Arc::default());
+        let mut answers = Vec::new();
+        loop {
+            let (ask, answer) = oneshot::channel();
+            if hub.shards[0].try_send(Command::Describe(ask)).is_err() {
+                break;
+            }
+            answers.push(answer);
+        }
+        shards.into_iter().for_each(|shard| drop(tokio::spawn(shard.run())));
+        while answers[0].try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert!(answers.last_mut().unwrap().try_recv().is_err(), "not before all is done");
     }
 }

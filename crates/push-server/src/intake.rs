@@ -1,8 +1,9 @@
 //! The pusher port: whoever connects and PUSHes. One task a peer turns bytes into messages ([`crate::zmtp`]),
 //! checks each message and hands the good ones to [`crate::repair`]; the rest is counted and logged.
 //!
-//! The port is always drained: a shop's checkout page must never wait for a slow browser, so what cannot be
-//! passed on quickly enough is let go. Stored events that are lost this way are repaired from the API.
+//! The port is always drained, between two batches that the hub's first shard writes on the same thread: a shop's checkout page
+//! must never wait for a slow browser, so what cannot be passed on quickly enough is let go. Stored events that are lost this way
+//! are repaired from the API.
 
 use std::fmt;
 use std::net::SocketAddr;

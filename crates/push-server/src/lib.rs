@@ -10,7 +10,8 @@
 //! - [`outlet`] is one connection's socket with its bounded queue.
 //!
 //! [`gate`] says who may come in. [`websocket`] accepts clients and reads what they say, natively or in WAMP v1. [`presence`] knows who is
-//! connected, [`last_seen`] has the API keep who was. [`side_door`] tells the machine how it all is. [`server`] puts the parts together.
+//! connected, [`last_seen`] has the API keep who was. [`side_door`] tells the machine how it all is. [`server`] puts the parts together on their
+//! [`threads`].
 
 pub mod accept;
 pub mod api;
@@ -25,6 +26,7 @@ pub mod presence;
 pub mod repair;
 pub mod server;
 pub mod side_door;
+pub mod threads;
 pub mod throttle;
 pub mod websocket;
 pub mod zmtp;

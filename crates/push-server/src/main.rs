@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Serves until it is asked to stop. Returns the open ports when a successor is to have them.
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn serve() -> anyhow::Result<Option<(HandOver, Vec<TcpListener>)>> {
     let hand_over = hear_hand_over().context("cannot listen for SIGUSR2")?;
     let arguments = Arguments::parse();

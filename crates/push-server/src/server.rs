@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::presence::{self, Presence};
 use crate::repair::{LinkStatus, Sequencer};
 use crate::side_door::SideDoor;
+use crate::threads::{self, Crowd};
 use crate::websocket::Clients;
 
 /// Connections that may wait to be accepted: after a restart everybody comes back at once.
@@ -69,6 +70,9 @@ pub enum ServerError {
     /// The client for the API cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Api(#[from] ApiError),
+    /// The threads for the clients cannot be started.
+    #[error("cannot start the threads for the clients: {0}")]
+    Threads(std::io::Error),
     /// A part of the daemon ended by itself, which none should.
     #[error("a part of the daemon failed: {0}")]
     Part(String),
@@ -155,7 +159,7 @@ impl Server {
         self.metrics.clone()
     }
 
-    /// Serves until `stop`, then stops in order: no new connections, what was being pushed goes out, clients are
+    /// Serves until `stop`, on this thread and those of the [`Crowd`], then stops in order: no new connections, what was being pushed goes out, clients are
     /// told to come back.
     ///
     /// # Errors
@@ -165,7 +169,9 @@ impl Server {
         let push = &self.config.push;
         let (presence, ahead) = (Arc::<Presence>::default(), Arc::<Notify>::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (hub, shards) = Hub::new(cores, push, &presence, &self.metrics, &ahead);
+        let crowd = Crowd::start(cores).map_err(ServerError::Threads)?;
+        let (hub, shards) =
+            Hub::new(threads::shards(cores), push, &presence, &self.metrics, &ahead);
         let api = Api::new(self.config.api_url(), &self.link)?;
         let status = Arc::<LinkStatus>::default();
         let has_link = api.is_some();
@@ -198,7 +204,12 @@ impl Server {
         // None of these may end before `stop`: then the first ones end by themselves, the others at the very end.
         let mut parts = JoinSet::new();
         let mut closing = JoinSet::new();
-        shards.into_iter().for_each(|shard| drop(closing.spawn(shard.run())));
+        // The first one on this thread, with all that an event passes before.
+        let mut shards = shards.into_iter();
+        if let Some(first) = shards.next() {
+            closing.spawn(first.run());
+        }
+        shards.for_each(|shard| drop(closing.spawn_on(shard.run(), crowd.handle())));
         let door_stop = CancellationToken::new();
         closing.spawn(door.run(self.http, door_stop.clone()));
         parts.spawn(intake.run(self.pusher, stop.clone()));
@@ -209,8 +220,9 @@ impl Server {
         }
         let revocations = api.clone().map(|api| tokio::spawn(api.load_revocations(hub.clone())));
         let sockets = TaskTracker::new();
-        let (websocket, accept_stop, tasks) = (self.websocket, stop.clone(), sockets.clone());
-        parts.spawn(async move {
+        let (accept_stop, tasks) = (stop.clone(), sockets.clone());
+        let websocket = crowd.take(self.websocket).map_err(ServerError::Threads)?;
+        let accepting = async move {
             let known = tried.wait_for(|tried| *tried);
             tokio::select! {
                 // Either way it is time to serve.
@@ -218,7 +230,8 @@ impl Server {
                 () = accept_stop.cancelled() => {}
             }
             clients.run(websocket, accept_stop, tasks).await;
-        });
+        };
+        parts.spawn_on(accepting, crowd.handle());
 
         let failed = tokio::select! {
             // First: parts that end because of `stop` have not failed.
@@ -247,6 +260,7 @@ impl Server {
         }
         door_stop.cancel();
         closing.shutdown().await;
+        crowd.end().await;
         info!("stopped");
         failed.map_or(Ok(()), |what| Err(ServerError::Part(what)))
     }

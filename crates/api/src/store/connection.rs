@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-#[cfg(feature = "mysql")]
 use diesel::RunQueryDsl;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::{Connection, QueryResult};
@@ -199,9 +198,23 @@ fn create_private(path: &std::path::Path) -> Result<(), StoreError> {
 
 impl Database {
     /// Whether it is the embedded one.
-    #[cfg(feature = "sqlite")]
     pub(super) fn is_sqlite(&self) -> bool {
-        matches!(self, Self::Sqlite(_))
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => true,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => false,
+        }
+    }
+
+    /// Has SQLite fail at once where it would wait for another process that writes.
+    pub(super) fn never_wait(&mut self) -> QueryResult<()> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(connection) => connection.batch_execute("PRAGMA busy_timeout = 0"),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => Ok(()),
+        }
     }
 
     /// Begins a transaction that writes. SQLite has to be told at once: one that reads first fails when
@@ -228,13 +241,25 @@ impl Database {
     }
 
     /// Brings SQLite's log into the file, as far as no reader needs it as it was; the log is then written from its
-    /// beginning again, which costs less than to make it longer.
-    pub(super) fn checkpoint(&mut self) -> QueryResult<()> {
+    /// beginning again, which costs less than to make it longer. Tells whether that was all of it
+    /// (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
+    pub(super) fn checkpoint(&mut self) -> QueryResult<bool> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(connection) => connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)"),
+            Self::Sqlite(connection) => {
+                #[derive(diesel::QueryableByName)]
+                struct Report {
+                    #[diesel(sql_type = diesel::sql_types::BigInt)]
+                    log: i64,
+                    #[diesel(sql_type = diesel::sql_types::BigInt)]
+                    checkpointed: i64,
+                }
+                let report: Report =
+                    diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(connection)?;
+                Ok(report.log == report.checkpointed)
+            }
             #[cfg(feature = "mysql")]
-            Self::Mysql(_) => Ok(()),
+            Self::Mysql(_) => Ok(true),
         }
     }
 

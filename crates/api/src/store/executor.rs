@@ -1,68 +1,33 @@
-//! Runs jobs against the database on threads of its own, so that the HTTP workers never wait for it.
+//! Runs jobs against the database on threads of its own, so that the HTTP workers do not wait for it.
 //!
 //! Readers: a few threads, a connection each; a job reads one snapshot. Writer: one thread; the jobs that wait
-//! are put into one transaction, so that they share the cost of one durable commit (group commit). When one of them is
-//! refused, the group is run once more with a savepoint before each, so that it leaves the others alone.
+//! share a commit ([`Committer`]). A post that finds the writer at rest is committed where it is, if that is quick: two
+//! threads that wake each other, each with cold caches, would cost a quarter of the message (decision 29).
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chaffer_shared::metrics::Text;
-use chaffer_shared::topic::Topic;
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::committer::{Commit, Committer};
 use super::connection::{Database, Use};
 use super::events::{Counters, StoredEvent};
+use super::jobs::{Job, JobError, Queued, ReadJob, Verdict, Waiting, WriteJob};
 use super::metrics::{Metrics, Queue};
 use super::shared_rows::SharedRows;
 use super::{DatabaseUrl, Id, StoreError};
 
 /// How many jobs share one commit at the most: a bound on how long the first one waits for the others.
 const GROUP_LIMIT: usize = 128;
-/// With how many events a group ends early, for the same reason: a message to a vendor with many admins has one each.
-const EVENT_LIMIT: usize = 1000;
-/// How many posts look up together what they need: few enough that a message to a vendor with many admins ends the group before
-/// much of it was for nothing.
-const SHARING: usize = 16;
-/// After so many commits SQLite's log is brought into the file, as soon as nobody waits.
-const CHECKPOINT_AFTER: u32 = 100;
-/// How often a group is run again after a conflict or a lost connection.
-const GROUP_ATTEMPTS: u32 = 5;
 /// Commits that a slow listener may be behind before it is told that it missed some: then it looks in the database. They
 /// are kept in memory for it, with all their events.
 const COMMIT_BACKLOG: usize = 64;
-
-/// What one commit added, told to all who [`Store::subscribe`].
-#[derive(Debug, Clone)]
-pub struct Commit {
-    /// Its events, in order.
-    pub events: Arc<[StoredEvent]>,
-}
-
-impl Commit {
-    /// Whether one of its events goes to one of these topics.
-    #[must_use]
-    pub fn concerns(&self, topics: &[Topic]) -> bool {
-        self.events.iter().flat_map(|event| &event.topics).any(|topic| topics.contains(topic))
-    }
-}
-
-/// An error that a job may end with. The executor has to know which ones came from the store itself.
-pub trait JobError: From<StoreError> + Send + 'static {
-    /// The store's own error inside, if it is one.
-    fn store_error(&self) -> Option<&StoreError>;
-}
-
-impl JobError for StoreError {
-    fn store_error(&self) -> Option<&StoreError> {
-        Some(self)
-    }
-}
 
 /// What a job reads with: one snapshot of the database.
 pub(crate) struct Reader<'c> {
@@ -88,7 +53,7 @@ impl<'c> Writer<'c> {
     }
 
     /// With rows that it shares with the posts beside it.
-    fn sharing(mut self, shared: Option<&'c mut SharedRows>) -> Self {
+    pub(super) fn sharing(mut self, shared: Option<&'c mut SharedRows>) -> Self {
         self.reader.shared = shared;
         self
     }
@@ -108,33 +73,13 @@ impl DerefMut for Writer<'_> {
     }
 }
 
-/// What stands in a queue: a job, or, for the thread that takes it, the end.
-type Queued<J> = Option<Waiting<J>>;
-
-/// A job in a queue, and since when.
-struct Waiting<J: ?Sized> {
-    since: Instant,
-    job: Box<J>,
-}
-
-impl<J: ?Sized> Waiting<J> {
-    fn new(job: Box<J>) -> Self {
-        Self { since: Instant::now(), job }
-    }
-
-    /// Its turn has come.
-    fn begin(self, queue: &Queue) -> Box<J> {
-        queue.waits.observe_time(self.since.elapsed());
-        self.job
-    }
-}
-
 /// The way to the database; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     reads: Sender<Queued<dyn ReadJob>>,
     // Not the same kind: one whose receiver sleeps at once. The other, which several may take from, first spins and yields.
     writes: mpsc::Sender<Queued<dyn WriteJob>>,
+    committer: Arc<Mutex<Committer>>,
     metrics: Arc<Metrics>,
     commits: broadcast::Sender<Commit>,
     readers: usize,
@@ -152,17 +97,13 @@ impl Store {
         let (writes, write_queue) = mpsc::channel(queue.max(1));
         let (commits, _) = broadcast::channel(COMMIT_BACKLOG);
         let metrics = Arc::<Metrics>::default();
-        let writer = WriterThread {
-            connection: Some(url.connect(Use::Writing)?),
-            url: url.clone(),
-            commits: commits.clone(),
-            metrics: metrics.clone(),
-            commits_in_log: 0,
-        };
+        let committer = Committer::open(url.clone(), commits.clone(), metrics.clone())?;
+        let committer = Arc::new(Mutex::new(committer));
         let threads = TaskTracker::new();
         let alive = threads.token();
+        let serving = Arc::clone(&committer);
         spawn("store-write", move || {
-            writer.serve(write_queue);
+            serve_writes(&serving, write_queue);
             drop(alive);
         })?;
         let readers = readers.max(1);
@@ -181,7 +122,7 @@ impl Store {
             })?;
         }
         threads.close();
-        Ok(Self { reads, writes, metrics, commits, readers, threads })
+        Ok(Self { reads, writes, committer, metrics, commits, readers, threads })
     }
 
     /// Ends the threads once they have done what waits, so that no session of theirs outlives this process's use of
@@ -237,9 +178,24 @@ impl Store {
         F: FnMut(&mut Writer<'_>) -> Result<T, E> + Send + 'static,
     {
         let (job, answer) = Job::new(thread, job);
-        let sent = self.writes.try_send(Some(Waiting::new(Box::new(job))));
+        let job: Box<dyn WriteJob> = Box::new(job);
+        // Not the others, some of which take long.
+        let left = if thread.is_some() { self.commit_at_once(job) } else { Err(job) };
+        wait(left.or_else(|job| self.enqueue(job)), answer).await
+    }
+
+    /// Runs a job here and now, or gives it back.
+    fn commit_at_once(&self, job: Box<dyn WriteJob>) -> Result<(), Box<dyn WriteJob>> {
+        let Ok(mut committer) = self.committer.try_lock() else { return Err(job) };
+        committer.commit_at_once(job)?;
+        self.metrics.writes.waits.observe_time(Duration::ZERO);
+        Ok(())
+    }
+
+    fn enqueue(&self, job: Box<dyn WriteJob>) -> Result<(), StoreError> {
+        let sent = self.writes.try_send(Some(Waiting::new(job)));
         let is_full = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
-        wait(sent.map_err(|_| refuse(is_full, &self.metrics.writes)), answer).await
+        sent.map_err(|_| refuse(is_full, &self.metrics.writes))
     }
 
     /// Hears of every commit with events from now on.
@@ -279,104 +235,6 @@ async fn wait<T, E: JobError>(
     sent?;
     // The sender is dropped without an answer only when the job panicked.
     answer.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
-}
-
-/// A job, what its last run came to, and who waits for it.
-struct Job<F, T, E> {
-    /// Of a post: where it goes.
-    thread: Option<Id>,
-    run: F,
-    outcome: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E: JobError> Job<F, T, E> {
-    fn new(thread: Option<Id>, run: F) -> (Self, oneshot::Receiver<Result<T, E>>) {
-        let (reply, answer) = oneshot::channel();
-        (Self { thread, run, outcome: None, reply }, answer)
-    }
-
-    fn settle(&mut self, outcome: Result<T, E>) -> Verdict {
-        let verdict = match &outcome {
-            Ok(_) => Verdict::Done,
-            Err(error) => match error.store_error() {
-                Some(error) if error.is_conflict() || error.is_lost_connection() => {
-                    Verdict::Disturbed { lost: error.is_lost_connection() }
-                }
-                _ => Verdict::Refused,
-            },
-        };
-        self.outcome = Some(outcome);
-        verdict
-    }
-}
-
-/// What a run of a job came to.
-enum Verdict {
-    Done,
-    /// The job's own error: nothing of it may stay.
-    Refused,
-    /// The database's: the whole transaction has to be run again.
-    Disturbed {
-        lost: bool,
-    },
-}
-
-/// Ends a job, whatever its types.
-trait Answer: Send {
-    /// Tells the outcome of the last run.
-    fn answer(self: Box<Self>);
-    /// Tells that it could not be run, or not be committed.
-    fn fail(self: Box<Self>, error: StoreError);
-}
-
-trait ReadJob: Answer {
-    fn run(&mut self, reader: &mut Reader<'_>) -> Verdict;
-}
-
-trait WriteJob: Answer {
-    fn thread(&self) -> Option<Id>;
-    fn run(&mut self, writer: &mut Writer<'_>) -> Verdict;
-}
-
-impl<F: Send, T: Send, E: JobError> Answer for Job<F, T, E> {
-    fn answer(self: Box<Self>) {
-        let outcome = self.outcome.unwrap_or_else(|| Err(StoreError::Closed.into()));
-        // Nobody waits any more when the client hung up: what was done stays done.
-        let _ = self.reply.send(outcome);
-    }
-
-    fn fail(self: Box<Self>, error: StoreError) {
-        let _ = self.reply.send(Err(error.into()));
-    }
-}
-
-impl<F, T, E> ReadJob for Job<F, T, E>
-where
-    F: FnMut(&mut Reader<'_>) -> Result<T, E> + Send,
-    T: Send,
-    E: JobError,
-{
-    fn run(&mut self, reader: &mut Reader<'_>) -> Verdict {
-        let outcome = (self.run)(reader);
-        self.settle(outcome)
-    }
-}
-
-impl<F, T, E> WriteJob for Job<F, T, E>
-where
-    F: FnMut(&mut Writer<'_>) -> Result<T, E> + Send,
-    T: Send,
-    E: JobError,
-{
-    fn thread(&self) -> Option<Id> {
-        self.thread
-    }
-
-    fn run(&mut self, writer: &mut Writer<'_>) -> Verdict {
-        let outcome = (self.run)(writer);
-        self.settle(outcome)
-    }
 }
 
 fn serve_read(url: &DatabaseUrl, slot: &mut Option<Database>, mut job: Box<dyn ReadJob>) {
@@ -423,223 +281,173 @@ fn serve_read(url: &DatabaseUrl, slot: &mut Option<Database>, mut job: Box<dyn R
     }
 }
 
-/// Why a group was not committed.
-enum GroupError {
-    /// The database failed outside the jobs.
-    Store(StoreError),
-    /// A job met a conflict or a lost connection.
-    Disturbed { lost: bool },
-    /// A job was refused that had no savepoint to go back to, and has others beside it.
-    Entangled,
-    /// The commit itself failed: it may have happened all the same, so the group must not be run again.
-    Commit(StoreError),
-}
-
-impl<E: Into<StoreError>> From<E> for GroupError {
-    fn from(error: E) -> Self {
-        Self::Store(error.into())
-    }
-}
-
-impl GroupError {
-    fn may_run_again(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_conflict() || error.is_lost_connection(),
-            Self::Disturbed { .. } | Self::Entangled => true,
-            Self::Commit(_) => false,
+fn serve_writes(committer: &Mutex<Committer>, mut queue: mpsc::Receiver<Queued<dyn WriteJob>>) {
+    // A panic within a job is caught before it comes to the lock.
+    let lock = || committer.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = true;
+    while open {
+        let Some(Some(first)) = queue.blocking_recv() else { break };
+        let mut committer = lock();
+        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
+        let more = waiting.take(GROUP_LIMIT - 1).map_while(|next| {
+            open = next.is_some();
+            next
+        });
+        committer.commit(std::iter::once(first).chain(more));
+        if queue.is_empty() {
+            committer.checkpoint();
         }
     }
-
-    fn is_lost_connection(&self) -> bool {
-        match self {
-            Self::Store(error) | Self::Commit(error) => error.is_lost_connection(),
-            Self::Disturbed { lost } => *lost,
-            Self::Entangled => false,
-        }
-    }
+    lock().close();
+    // Whoever is just putting something in hears that it is closed, too.
+    queue.close();
+    while queue.blocking_recv().is_some() {}
 }
 
-impl std::fmt::Display for GroupError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Store(error) | Self::Commit(error) => error.fmt(f),
-            Self::Disturbed { lost: true } => f.write_str("the connection was lost"),
-            Self::Disturbed { lost: false } => f.write_str("lost against other transactions"),
-            Self::Entangled => f.write_str("one of several jobs was refused"),
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
 
-/// Looks up what the next posts need, by their threads, if there are several.
-fn look_up(
-    shared: &mut SharedRows,
-    database: &mut Database,
-    mut threads: Vec<Id>,
-) -> Result<(), GroupError> {
-    if threads.len() < 2 {
-        return Ok(());
-    }
-    threads.sort_unstable();
-    threads.dedup();
-    shared.load(database, &threads).map_err(|error| {
-        match error.is_conflict() || error.is_lost_connection() {
-            true => GroupError::Store(error),
-            // A row that cannot be read fails the posts that need it, not those beside them: with savepoints each looks up its own.
-            false => GroupError::Entangled,
-        }
-    })
-}
+    use super::*;
+    use crate::store::committer::AT_ONCE;
+    use crate::store::testing::databases;
+    use crate::store::{Cause, NewEvent};
 
-struct WriterThread {
-    url: DatabaseUrl,
-    connection: Option<Database>,
-    commits: broadcast::Sender<Commit>,
-    metrics: Arc<Metrics>,
-    /// Since the last checkpoint.
-    commits_in_log: u32,
-}
-
-impl WriterThread {
-    fn serve(mut self, mut queue: mpsc::Receiver<Queued<dyn WriteJob>>) {
-        let mut open = true;
-        while open {
-            let Some(Some(first)) = queue.blocking_recv() else { break };
-            let waiting = std::iter::from_fn(|| queue.try_recv().ok());
-            let more = waiting.take(GROUP_LIMIT - 1).map_while(|next| {
-                open = next.is_some();
-                next
-            });
-            let group = std::iter::once(first).chain(more);
-            let group = group.map(|waiting| waiting.begin(&self.metrics.writes)).collect();
-            self.run(group);
-            // After the answers, not within a commit as SQLite does by itself: one post in a hundred would wait for it.
-            if self.commits_in_log >= CHECKPOINT_AFTER && queue.is_empty() {
-                self.commits_in_log = 0;
-                if let Some(Err(error)) = self.connection.as_mut().map(Database::checkpoint) {
-                    tracing::warn!(%error, "SQLite's log could not be brought into the file");
-                }
-            }
-        }
-        // Whoever is just putting something in hears that it is closed, too.
-        queue.close();
-        while queue.blocking_recv().is_some() {}
-    }
-
-    fn run(&mut self, mut group: Vec<Box<dyn WriteJob>>) {
-        let mut attempt = 1;
-        // A savepoint is two statements, and a copy of every page that the job changes: most groups do without.
-        let mut savepoints = false;
-        while !group.is_empty() {
-            let begun = Instant::now();
-            let tried = catch_unwind(AssertUnwindSafe(|| self.try_group(&mut group, savepoints)));
-            let error = match tried {
-                Ok(Ok((done, commit))) => {
-                    self.metrics.commits.increment();
-                    self.commits_in_log += 1;
-                    // A few at most.
-                    self.metrics.commit_jobs.observe(f64::from(u32::try_from(done).unwrap_or(0)));
-                    self.metrics.commit_seconds.observe_time(begun.elapsed());
-                    if let Some(commit) = commit {
-                        // An error means that nobody listens.
-                        let _ = self.commits.send(commit);
-                    }
-                    group.drain(..done).for_each(Answer::answer);
-                    attempt = 1;
-                    continue;
-                }
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    tracing::error!("a write panicked; its connection is replaced");
-                    self.connection = None;
-                    let failed = |job: Box<dyn WriteJob>| job.fail(StoreError::Closed);
-                    return group.into_iter().for_each(failed);
-                }
-            };
-            let rolled_back = self.connection.as_mut().is_some_and(|it| it.rollback().is_ok());
-            if !rolled_back || error.is_lost_connection() {
-                self.connection = None;
-            }
-            if matches!(error, GroupError::Entangled) {
-                savepoints = true;
-                continue;
-            }
-            if attempt >= GROUP_ATTEMPTS || !error.may_run_again() {
-                self.metrics.commits_failed.increment();
-                tracing::error!(%error, jobs = group.len(), "a commit failed");
-                let text = error.to_string();
-                let failed = |job: Box<dyn WriteJob>| job.fail(StoreError::Commit(text.clone()));
-                return group.into_iter().for_each(failed);
-            }
-            tracing::debug!(%error, attempt, "a group of writes is run again");
-            std::thread::sleep(Duration::from_millis(5) * attempt);
-            attempt += 1;
-        }
-    }
-
-    /// Commits the first jobs of a group, in most cases all of them; tells how many.
-    fn try_group(
-        &mut self,
-        group: &mut [Box<dyn WriteJob>],
-        savepoints: bool,
-    ) -> Result<(usize, Option<Commit>), GroupError> {
-        let database = match &mut self.connection {
-            Some(database) => database,
-            None => self.connection.insert(self.url.connect(Use::Writing)?),
+    /// A post that tells which thread writes it.
+    async fn post(store: &Store) -> String {
+        let job = |_: &mut Writer<'_>| {
+            Ok::<_, StoreError>(std::thread::current().name().unwrap_or_default().to_owned())
         };
-        database.begin_writing()?;
-        let mut counters = Counters::lock(database)?;
-        let before_group = counters;
-        let mut pending = Vec::new();
-        let mut done = 0;
-        let is_alone = group.len() == 1;
-        let mut shared = SharedRows::default();
-        let mut shares = !savepoints;
-        let threads: Vec<Option<Id>> = group.iter().map(|job| job.thread()).collect();
-        for job in group {
-            if pending.len() >= EVENT_LIMIT {
-                break;
+        store.write_into(Some(1), job).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_post_that_finds_the_writer_at_rest_is_committed_where_it_is() {
+        for fresh in databases() {
+            let store = Store::open(&fresh.url, 1, 8).unwrap();
+            let refused = |_: &mut Writer<'_>| Err::<(), _>(StoreError::Busy);
+            assert!(matches!(store.write_into(Some(1), refused).await, Err(StoreError::Busy)));
+            let until = Instant::now() + Duration::from_secs(10);
+            // On MariaDB never: a server may take long to answer.
+            while (post(&store).await == "store-write") == fresh.is_sqlite() {
+                assert!(fresh.is_sqlite() && Instant::now() < until, "{}", fresh.url);
             }
-            // Also before a post whose rows are not among them: it would change them in the database, and the shared ones be
-            // written over that.
-            if job.thread().is_none_or(|thread| !shared.has(thread)) {
-                shared.settle(database)?;
-            }
-            if shares && shared.is_empty() {
-                let next = threads.iter().skip(done).take(SHARING).map_while(|thread| *thread);
-                look_up(&mut shared, database, next.collect())?;
-            }
-            let shared_before = !shared.is_empty();
-            done += 1;
-            let (before, kept) = (counters, pending.len());
-            if savepoints {
-                database.savepoint()?;
-            }
-            let mut writer = Writer::new(database, &mut counters, &mut pending)
-                .sharing((!shared.is_empty()).then_some(&mut shared));
-            match job.run(&mut writer) {
-                Verdict::Done if savepoints => database.release_savepoint()?,
-                Verdict::Done => {}
-                Verdict::Refused if savepoints => {
-                    database.rollback_to_savepoint()?;
-                    counters = before;
-                    pending.truncate(kept);
-                }
-                Verdict::Refused if is_alone => {
-                    database.rollback()?;
-                    return Ok((done, None));
-                }
-                Verdict::Refused => return Err(GroupError::Entangled),
-                Verdict::Disturbed { lost } => return Err(GroupError::Disturbed { lost }),
-            }
-            // A post that had the rows written is one of several such, as a rule: staff at work, a flagged word.
-            shares &= !shared_before || !shared.is_empty();
+            let other = |_: &mut Writer<'_>| {
+                Ok::<_, StoreError>(std::thread::current().name() == Some("store-write"))
+            };
+            assert!(store.write(other).await.unwrap(), "{}: not a post", fresh.url);
         }
-        shared.settle(database)?;
-        StoredEvent::insert_all(database, &pending)?;
-        counters.save(database, &before_group)?;
-        database.commit().map_err(|error| GroupError::Commit(error.into()))?;
-        self.metrics.events.add(pending.len() as u64);
-        let commit = (!pending.is_empty()).then(|| Commit { events: pending.into() });
-        Ok((done, commit))
+    }
+
+    /// A post that takes so long and, as all do, has an event.
+    async fn lasting(store: &Store, time: Duration) {
+        let job = move |writer: &mut Writer<'_>| {
+            let start = Instant::now();
+            while start.elapsed() <= time {
+                std::thread::yield_now();
+            }
+            writer.emit(NewEvent {
+                name: "message.created",
+                topics: &[],
+                cause: Cause::default(),
+                shown: None,
+                request_id: "",
+                at: chrono::DateTime::UNIX_EPOCH.naive_utc(),
+            });
+            Ok::<_, StoreError>(())
+        };
+        store.write_into(Some(1), job).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_a_slow_commit_a_post_is_left_to_the_writers_thread() {
+        for fresh in databases() {
+            let store = Store::open(&fresh.url, 1, 8).unwrap();
+            lasting(&store, AT_ONCE).await;
+            // However quick it is to write nothing.
+            for _ in 0..3 {
+                assert_eq!(post(&store).await, "store-write", "{}", fresh.url);
+                tokio::time::sleep(AT_ONCE).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_post_that_closely_follows_a_commit_is_left_to_the_writers_thread() {
+        for fresh in databases() {
+            let store = Store::open(&fresh.url, 1, 8).unwrap();
+            let mut left = 0;
+            for _ in 0..20 {
+                lasting(&store, AT_ONCE / 5).await;
+                left += u32::from(post(&store).await == "store-write");
+            }
+            // Not all: this thread itself may be held up between the two.
+            assert!(left > 10, "{left} of 20, {}", fresh.url);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_post_waits_for_another_process_that_writes_without_holding_up_who_brought_it() {
+        for mut fresh in databases().into_iter().filter(|it| it.is_sqlite()) {
+            let store = Store::open(&fresh.url, 1, 8).unwrap();
+            fresh.database.begin_writing().unwrap();
+            let start = Instant::now();
+            let mut post = Box::pin(post(&store));
+            tokio::select! {
+                biased;
+                thread = &mut post => panic!("written by {thread}, beside another writer"),
+                // SQLite's own patience is ten seconds.
+                () = std::future::ready(()) => assert!(start.elapsed() < Duration::from_secs(5)),
+            }
+            fresh.database.rollback().unwrap();
+            assert_eq!(post.await, "store-write");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_post_is_committed_at_once_while_the_log_cannot_be_emptied() {
+        for mut fresh in databases().into_iter().filter(|it| it.is_sqlite()) {
+            let store = Store::open(&fresh.url, 1, 8).unwrap();
+            // A reader of the past, as a backup is for a long time.
+            fresh.database.begin_reading().unwrap();
+            fresh.read(|reader| reader.last_event()).unwrap();
+            for _ in 0..200 {
+                lasting(&store, Duration::ZERO).await;
+            }
+            // The checkpoint has come, after the answer to the commit before it, when the writer's thread takes another.
+            store.write(|_| Ok::<_, StoreError>(())).await.unwrap();
+            tokio::time::sleep(AT_ONCE).await;
+            assert_eq!(post(&store).await, "store-write");
+
+            fresh.database.commit().unwrap();
+            for _ in 0..200 {
+                lasting(&store, Duration::ZERO).await;
+            }
+            let until = Instant::now() + Duration::from_secs(10);
+            while post(&store).await == "store-write" {
+                assert!(Instant::now() < until);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_post_that_panics_takes_nothing_with_it() {
+        for fresh in databases() {
+            let store = Store::open(&fresh.url, 1, 8).unwrap();
+            let panics = |_: &mut Writer<'_>| -> Result<(), StoreError> { panic!("on purpose") };
+            let failed = store.write_into(Some(1), panics).await;
+            assert!(matches!(failed, Err(StoreError::Closed)), "{}", fresh.url);
+            assert_eq!(post(&store).await, "store-write", "connects anew: {}", fresh.url);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_committed_after_the_end() {
+        for fresh in databases() {
+            let store = Store::open(&fresh.url, 1, 8).unwrap();
+            assert!(store.close(Duration::from_secs(10)).await, "{}", fresh.url);
+            let late = store.write_into(Some(1), |_| Ok::<_, StoreError>(())).await;
+            assert!(matches!(late, Err(StoreError::Closed)), "{}", fresh.url);
+        }
     }
 }

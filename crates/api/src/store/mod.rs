@@ -10,6 +10,7 @@ mod attachments;
 mod audit_log;
 #[cfg(feature = "sqlite")]
 mod backup;
+mod committer;
 mod connection;
 mod consumers;
 #[cfg(feature = "sqlite")]
@@ -23,6 +24,7 @@ mod fixed;
 mod forbidden_words;
 mod id_set;
 mod idempotency;
+mod jobs;
 mod mail_templates;
 mod mails;
 mod messages;
@@ -60,14 +62,16 @@ pub use attachments::{Attachment, NewAttachment};
 pub use audit_log::{AuditEntry, AuditFilter, NewAuditEntry};
 #[cfg(feature = "sqlite")]
 pub use backup::BackupReport;
+pub use committer::Commit;
 pub use connection::DatabaseUrl;
 #[cfg(feature = "mysql")]
 pub(crate) use erasure::IMPORTED;
 pub use error::StoreError;
 pub use events::{Cause, NewEvent, StoredEvent};
-pub use executor::{Commit, JobError, Store};
+pub use executor::Store;
 pub use forbidden_words::{ForbiddenWord, ForbiddenWordFilter, WordAction, WordKind};
 pub use idempotency::FirstAnswer;
+pub use jobs::JobError;
 pub use mail_templates::{Audience, MailTemplate};
 pub use mails::{Mail, MailChoice, MailFilter, MailKind, MailQueue, MailState, NewMail};
 pub use messages::{Message, MessageOriginal, MessageVersion, NewMessage, SystemEntry};

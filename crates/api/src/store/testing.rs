@@ -18,7 +18,7 @@ const SERVER: &str = "TEST_MARIADB_URL";
 /// A database with up-to-date tables; its folder lives as long as this.
 pub(crate) struct Fresh {
     pub(crate) url: DatabaseUrl,
-    database: Database,
+    pub(super) database: Database,
     _folder: Option<tempfile::TempDir>,
 }
 

@@ -13,7 +13,7 @@ use chaffer_shared::topic::{self, Topic};
 use chrono::{DateTime, TimeDelta, Utc};
 use slab::Slab;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::inbox::{Heard, Inbox};
 use super::member::{Member, Native, Session, Start};
@@ -38,16 +38,6 @@ const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(60);
 /// So many commands are taken from the queue at once.
 const MAX_BATCH: usize = 256;
 
-/// A shard that wrote for so long, and either wrote for a quarter of the time lately or finds that more has come meanwhile,
-/// will hardly keep up: the clients, or the network's part of the kernel, take as much again. It rests for a multiple of
-/// that, up to a bound, so that several events go out together: a delivery gets cheaper instead of later and later, and PHP
-/// and the database get their turn. One that has time to spare never rests, nor do events for the few whom a message
-/// concerns, which never take so long.
-const LONG_BURST: Duration = Duration::from_millis(1);
-const MOST: f64 = 0.25;
-const REST: u32 = 4;
-const LONGEST_REST: Duration = Duration::from_millis(20);
-
 #[derive(Default)]
 struct Hearers {
     slots: Vec<usize>,
@@ -68,8 +58,6 @@ pub(super) struct Shard {
     mark: u64,
     /// Members with frames that are queued and not yet written; empty between two commands.
     unwritten: Vec<usize>,
-    /// The time that delivering took since the last rest.
-    delivering: Duration,
     seconds: u64,
     ping_seconds: u64,
     restart_spread_ms: u64,
@@ -99,7 +87,6 @@ impl Shard {
             revoked: HashMap::new(),
             mark: 0,
             unwritten: Vec::new(),
-            delivering: Duration::ZERO,
             seconds: 0,
             ping_seconds: config.ping_seconds.max(1),
             restart_spread_ms: config.restart_spread_ms,
@@ -112,8 +99,6 @@ impl Shard {
 
     pub(super) async fn run(mut self, mut inbox: Inbox) {
         let mut batch = Vec::new();
-        // When the last long burst ended.
-        let mut written = Instant::now();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -128,15 +113,10 @@ impl Shard {
             if is_second {
                 self.tick(Utc::now());
             }
-            let busy = std::mem::take(&mut self.delivering);
-            if busy >= LONG_BURST {
-                let passed = std::mem::replace(&mut written, Instant::now()).elapsed();
-                if !inbox.is_empty() || busy > passed.mul_f64(MOST) {
-                    tokio::time::sleep((busy * REST).min(LONGEST_REST)).await;
-                }
-            }
             if !inbox.is_empty() {
                 inbox.ring();
+                // Nothing else here waits for anything: whoever keeps the queue full would have the thread to itself.
+                tokio::task::yield_now().await;
             }
         }
         self.stop();
@@ -149,12 +129,10 @@ impl Shard {
             match command {
                 Command::Deliver(event, _room) => {
                     let more = matches!(commands.peek(), Some(Command::Deliver(..)));
-                    let start = Instant::now();
                     self.deliver(event, more);
                     if !more {
                         self.flush();
                     }
-                    self.delivering += start.elapsed();
                 }
                 Command::Stop => return false,
                 command => self.handle(command),

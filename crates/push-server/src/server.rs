@@ -159,8 +159,8 @@ impl Server {
         self.metrics.clone()
     }
 
-    /// Serves until `stop`, on this thread and those of the [`Crowd`], then stops in order: no new connections, what was being pushed goes out, clients are
-    /// told to come back.
+    /// Serves until `stop`, on this thread and those of the [`Crowd`], then stops in order: no new connections, what was
+    /// being pushed goes out, clients are told to come back.
     ///
     /// # Errors
     /// When a part fails that should live for ever.

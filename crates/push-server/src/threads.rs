@@ -20,7 +20,11 @@ pub fn shards(cores: usize) -> usize {
 }
 
 /// The threads for what the clients say.
-pub struct Crowd(Option<Runtime>, Handle);
+pub struct Crowd {
+    /// Until it ends.
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
 
 impl Crowd {
     /// As many as there are cores: in a storm, handshakes are all that there is to do.
@@ -32,13 +36,13 @@ impl Crowd {
         let runtime =
             builder.worker_threads(cores.max(1)).thread_name("clients").enable_all().build()?;
         let handle = runtime.handle().clone();
-        Ok(Self(Some(runtime), handle))
+        Ok(Self { runtime: Some(runtime), handle })
     }
 
     /// To spawn on them.
     #[must_use]
     pub fn handle(&self) -> &Handle {
-        &self.1
+        &self.handle
     }
 
     /// Has them hear who knocks.
@@ -46,15 +50,13 @@ impl Crowd {
     /// # Errors
     /// When the socket cannot be watched.
     pub fn take(&self, listener: TcpListener) -> std::io::Result<TcpListener> {
-        let _here = self.1.enter();
+        let _here = self.handle.enter();
         TcpListener::from_std(listener.into_std()?)
     }
-}
 
-impl Crowd {
     /// Waits until the last of them is gone, but not for long: nothing of theirs may be left when a successor takes this process.
     pub async fn end(mut self) {
-        let Some(runtime) = self.0.take() else { return };
+        let Some(runtime) = self.runtime.take() else { return };
         // An error means that this runtime ends as well.
         let _ = spawn_blocking(|| runtime.shutdown_timeout(PATIENCE)).await;
     }
@@ -63,7 +65,7 @@ impl Crowd {
 impl Drop for Crowd {
     /// Where something failed, without waiting: a runtime may not, within another.
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }

@@ -166,8 +166,9 @@ impl Store {
         self.write_into(None, job).await
     }
 
-    /// The same; of a post with the thread that it goes into, so that many at once look up together what they need. A job
-    /// that changes other rows of a thread, its people or its vendor than every post has to [`Writer::settle`] first.
+    /// The same; of a post with the thread that it goes into, so that many at once look up together what they need, and one that
+    /// finds the writer at rest is run at once, by whoever polls this: see [`Committer::commit_at_once`]. A job that changes
+    /// other rows of a thread, its people or its vendor than every post has to [`Writer::settle`] first.
     ///
     /// # Errors
     /// The same.

@@ -1,8 +1,8 @@
 //! Where everything is kept. Only this folder knows diesel and SQL; it takes no decisions.
 //!
-//! [`Store::read`] and [`Store::write`] run jobs on threads of their own ([`executor`]): a job gets a [`Reader`]
-//! or a [`Writer`] inside a transaction, whose methods stand in the file of the thing they are about. A write
-//! shares its commit with the writes that waited beside it; the events that it [`Writer::emit`]s are stored in
+//! [`Store::read`] and [`Store::write`] run jobs on threads of their own ([`executor`]), but for a post at rest: a job
+//! gets a [`Reader`] or a [`Writer`] inside a transaction, whose methods stand in the file of the thing they are about. A
+//! write shares its commit with the writes that waited beside it ([`committer`]); the events that it [`Writer::emit`]s are stored in
 //! the same commit and told to those who [`Store::subscribe`].
 
 mod api_keys;

@@ -6,6 +6,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -79,6 +80,8 @@ pub struct Store {
     reads: Sender<Queued<dyn ReadJob>>,
     // Not the same kind: one whose receiver sleeps at once. The other, which several may take from, first spins and yields.
     writes: mpsc::Sender<Queued<dyn WriteJob>>,
+    /// Those in the queue, and those taken out of it that have not begun.
+    waiting_writes: Arc<AtomicUsize>,
     committer: Arc<Mutex<Committer>>,
     metrics: Arc<Metrics>,
     commits: broadcast::Sender<Commit>,
@@ -99,11 +102,12 @@ impl Store {
         let metrics = Arc::<Metrics>::default();
         let committer = Committer::open(url.clone(), commits.clone(), metrics.clone())?;
         let committer = Arc::new(Mutex::new(committer));
+        let waiting_writes = Arc::<AtomicUsize>::default();
         let threads = TaskTracker::new();
         let alive = threads.token();
-        let serving = Arc::clone(&committer);
+        let (serving, waiting) = (Arc::clone(&committer), Arc::clone(&waiting_writes));
         spawn("store-write", move || {
-            serve_writes(&serving, write_queue);
+            serve_writes(&serving, write_queue, &waiting);
             drop(alive);
         })?;
         let readers = readers.max(1);
@@ -122,7 +126,7 @@ impl Store {
             })?;
         }
         threads.close();
-        Ok(Self { reads, writes, committer, metrics, commits, readers, threads })
+        Ok(Self { reads, writes, waiting_writes, committer, metrics, commits, readers, threads })
     }
 
     /// Ends the threads once they have done what waits, so that no session of theirs outlives this process's use of
@@ -188,15 +192,23 @@ impl Store {
     /// Runs a job here and now, or gives it back.
     fn commit_at_once(&self, job: Box<dyn WriteJob>) -> Result<(), Box<dyn WriteJob>> {
         let Ok(mut committer) = self.committer.try_lock() else { return Err(job) };
+        // What came before it is written before it. They are counted down under the lock that is held here.
+        if self.waiting_writes.load(Ordering::Relaxed) > 0 {
+            return Err(job);
+        }
         committer.commit_at_once(job)?;
         self.metrics.writes.waits.observe_time(Duration::ZERO);
         Ok(())
     }
 
     fn enqueue(&self, job: Box<dyn WriteJob>) -> Result<(), StoreError> {
+        self.waiting_writes.fetch_add(1, Ordering::Relaxed);
         let sent = self.writes.try_send(Some(Waiting::new(job)));
-        let is_full = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
-        sent.map_err(|_| refuse(is_full, &self.metrics.writes))
+        sent.map_err(|error| {
+            self.waiting_writes.fetch_sub(1, Ordering::Relaxed);
+            let is_full = matches!(error, mpsc::error::TrySendError::Full(_));
+            refuse(is_full, &self.metrics.writes)
+        })
     }
 
     /// Hears of every commit with events from now on.
@@ -207,7 +219,7 @@ impl Store {
 
     /// Its counters, for Prometheus.
     pub fn render_metrics(&self, text: &mut Text) {
-        let writes = self.writes.max_capacity() - self.writes.capacity();
+        let writes = self.waiting_writes.load(Ordering::Relaxed);
         self.metrics.render(text, self.reads.len(), writes);
     }
 }
@@ -282,19 +294,26 @@ fn serve_read(url: &DatabaseUrl, slot: &mut Option<Database>, mut job: Box<dyn R
     }
 }
 
-fn serve_writes(committer: &Mutex<Committer>, mut queue: mpsc::Receiver<Queued<dyn WriteJob>>) {
+fn serve_writes(
+    committer: &Mutex<Committer>,
+    mut queue: mpsc::Receiver<Queued<dyn WriteJob>>,
+    waiting: &AtomicUsize,
+) {
     // A panic within a job is caught before it comes to the lock.
     let lock = || committer.lock().unwrap_or_else(PoisonError::into_inner);
     let mut open = true;
     while open {
         let Some(Some(first)) = queue.blocking_recv() else { break };
         let mut committer = lock();
-        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
-        let more = waiting.take(GROUP_LIMIT - 1).map_while(|next| {
+        let others = std::iter::from_fn(|| queue.try_recv().ok());
+        let more = others.take(GROUP_LIMIT - 1).map_while(|next| {
             open = next.is_some();
             next
         });
-        committer.commit(std::iter::once(first).chain(more));
+        let taken = std::iter::once(first).chain(more).inspect(|_| {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        });
+        committer.commit(taken);
         if queue.is_empty() {
             committer.checkpoint();
         }
@@ -337,6 +356,28 @@ mod tests {
                 Ok::<_, StoreError>(std::thread::current().name() == Some("store-write"))
             };
             assert!(store.write(other).await.unwrap(), "{}: not a post", fresh.url);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_post_does_not_overtake_what_waits_already() {
+        use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+        for fresh in databases() {
+            let store = Store::open(&fresh.url, 1, 8).unwrap();
+            let ended = Arc::new(AtomicU32::new(0));
+            for before in 0..200 {
+                let (first, second) = (Arc::clone(&ended), Arc::clone(&ended));
+                let other = store.write(move |_| {
+                    first.store(before + 1, Relaxed);
+                    Ok::<_, StoreError>(())
+                });
+                let post =
+                    store.write_into(Some(1), move |_| Ok::<_, StoreError>(second.load(Relaxed)));
+                let (other, seen) = tokio::join!(other, post);
+                other.unwrap();
+                assert_eq!(seen.unwrap(), before + 1, "{}", fresh.url);
+            }
         }
     }
 

@@ -29,6 +29,8 @@ pub fn run(_: usize) -> Result<Sheet> {
             .args(["test", "--locked", "--workspace"])
             .args(["--features", "chaffer-api/mysql,chaffer-push/echo", "--bin", "chaffer-api"])
             .args(["--", "--nocapture", "--test-threads=1", "costs::no_call"])
+            // Whoever runs this may stand elsewhere.
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .env("COSTS_MESSAGES", MESSAGES)
             .env("TEST_MARIADB_URL", server.server_url())
             .env("CARGO_PROFILE_DEV_STRIP", "none")

@@ -2,7 +2,10 @@
 
 use chaffer_shared::event::{Revocation, name};
 use chaffer_shared::token::{Bearer, Claims};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::*;
 
@@ -202,6 +205,37 @@ async fn a_quiet_clients_cursor_moves_on() {
 }
 
 #[tokio::test]
+async fn many_quiet_clients_are_pinged_and_their_cursors_move_on() {
+    let daemon = Daemon::with(ApiState::default(), |config| config.push.ping_seconds = 3).await;
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        clients.push(daemon.member(&token("7"), None).await.0);
+    }
+    // Some leave gaps, and somebody comes into one.
+    for place in [199, 130, 129, 128, 64, 0] {
+        drop(clients.swap_remove(place));
+    }
+    until("they have left", async || daemon.metrics.sessions.get() == 194).await;
+    clients.push(daemon.member(&token("7"), None).await.0);
+    let mut pusher = daemon.pusher().await;
+    pusher.publish(&event(Some(1), &["user:8"], "message.created", "{}")).await;
+    // At once, or the last ones would be gone for want of an answer to their pings.
+    let looked_after = clients.iter_mut().map(async |client| {
+        let (mut is_pinged, mut cursor) = (false, json!(null));
+        while !is_pinged || cursor != 1 {
+            match soon("a ping and a cursor", client.socket.next()).await {
+                Some(Ok(Message::Ping(_))) => is_pinged = true,
+                Some(Ok(Message::Text(text))) => {
+                    cursor = serde_json::from_str::<serde_json::Value>(&text).unwrap()["id"].take();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    join_all(looked_after).await;
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_is_closed_with_4408_and_others_get_all() {
     let daemon = Daemon::with(ApiState::default(), |config| {
         config.push.client_queue_bytes = 100_000;
@@ -220,13 +254,13 @@ async fn a_client_that_does_not_read_is_closed_with_4408_and_others_get_all() {
     // What the stalled one gets is a beginning without holes, then the reason.
     let mut seen = 0;
     let code = loop {
-        match soon("the end", futures_util::StreamExt::next(&mut stalled.socket)).await {
-            Some(Ok(tokio_tungstenite::tungstenite::Message::Text(text))) => {
+        match soon("the end", stalled.socket.next()).await {
+            Some(Ok(Message::Text(text))) => {
                 let message: serde_json::Value = serde_json::from_str(&text).unwrap();
                 assert_eq!(message["id"], seen + 1);
                 seen += 1;
             }
-            Some(Ok(tokio_tungstenite::tungstenite::Message::Close(Some(frame)))) => {
+            Some(Ok(Message::Close(Some(frame)))) => {
                 break u16::from(frame.code);
             }
             Some(Ok(_)) => {}

@@ -92,29 +92,33 @@ impl Member {
         if self.outlet.phase() != Phase::Open {
             return;
         }
-        if let Session::Native(native) = &self.session {
-            if native.claims.expires_at() <= now {
+        let is_native = match &self.session {
+            Session::Native(native) if native.claims.expires_at() <= now => {
                 return self.outlet.close(close_code::EXPIRED, "token expired");
             }
-            if let Some((position, frame)) = cursor
-                && pinged
-                && self.told < *position
-            {
-                self.told = *position;
-                self.outlet.send(frame);
-            }
+            Session::Native(_) => true,
+            Session::Legacy(_) => false,
+        };
+        if !pinged {
+            return;
         }
-        if pinged {
-            if self.outlet.take_heard() {
-                self.missed_pings = 0;
-            } else {
-                self.missed_pings += 1;
+        if self.outlet.take_heard() {
+            self.missed_pings = 0;
+        } else {
+            self.missed_pings += 1;
+        }
+        if self.missed_pings > MAX_MISSED_PINGS {
+            return self.outlet.abort();
+        }
+        match cursor {
+            Some((position, frame)) if is_native && self.told < *position => {
+                self.told = *position;
+                // In one system call.
+                self.outlet.enqueue(frame);
+                self.outlet.enqueue(&frames::PING);
+                self.outlet.flush();
             }
-            if self.missed_pings > MAX_MISSED_PINGS {
-                self.outlet.abort();
-            } else {
-                self.outlet.send(&frames::PING);
-            }
+            _ => self.outlet.send(&frames::PING),
         }
     }
 }

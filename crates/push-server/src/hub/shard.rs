@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use chaffer_shared::topic::{self, Topic};
 use chrono::{DateTime, TimeDelta, Utc};
 use slab::Slab;
 use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, sleep_until};
 
 use super::inbox::{Heard, Inbox};
 use super::member::{Member, Native, Session, Start};
@@ -38,6 +39,12 @@ const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(60);
 /// So many commands are taken from the queue at once.
 const MAX_BATCH: usize = 256;
 
+/// Members are looked after once a second each, at most in so many turns: to ping one of twenty-five among ten thousand, and to
+/// read what they answer, takes both cores milliseconds, which events would wait for.
+const TURNS: u16 = 128;
+/// A turn for fewer is not worth its wake-up.
+const MEMBERS_AT_ONCE: usize = 64;
+
 #[derive(Default)]
 struct Hearers {
     slots: Vec<usize>,
@@ -59,6 +66,8 @@ pub(super) struct Shard {
     /// Members with frames that are queued and not yet written; empty between two commands.
     unwritten: Vec<usize>,
     seconds: u64,
+    /// From where on members are looked after next.
+    next_slot: usize,
     ping_seconds: u64,
     restart_spread_ms: u64,
     /// More than this is not replayed at once: it would fill the client's queue.
@@ -88,6 +97,7 @@ impl Shard {
             mark: 0,
             unwritten: Vec::new(),
             seconds: 0,
+            next_slot: 0,
             ping_seconds: config.ping_seconds.max(1),
             restart_spread_ms: config.restart_spread_ms,
             replay_limit: config.client_queue_bytes / 2,
@@ -99,19 +109,21 @@ impl Shard {
 
     pub(super) async fn run(mut self, mut inbox: Inbox) {
         let mut batch = Vec::new();
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turn = pin!(sleep_until(Instant::now()));
         loop {
-            let is_second = tokio::select! {
+            let is_turn = tokio::select! {
                 () = inbox.rung() => false,
-                _ = tick.tick() => true,
+                () = turn.as_mut() => true,
             };
             // Events that came while we were busy are taken together; see `deliver`.
             if !inbox.take(&mut batch, MAX_BATCH) || !self.handle_all(&mut batch) {
                 break;
             }
-            if is_second {
-                self.tick(Utc::now());
+            if is_turn {
+                let pause = self.look_after(Utc::now());
+                // From when it was due, so that all turns together take a second; not to make up for lost ones.
+                let next = (turn.deadline() + pause).max(Instant::now());
+                turn.as_mut().reset(next);
             }
             if !inbox.is_empty() {
                 inbox.ring();
@@ -491,17 +503,28 @@ impl Shard {
 
     /// Once a second: pings are spread over `ping_seconds` by the connections' numbers, so no connection needs a
     /// timer of its own.
-    fn tick(&mut self, now: DateTime<Utc>) {
-        self.seconds += 1;
-        let turn = self.seconds % self.ping_seconds;
+    /// Looks after the members whose turn it is, and says how long afterwards it is the next ones'.
+    fn look_after(&mut self, now: DateTime<Utc>) -> Duration {
+        if self.next_slot == 0 {
+            self.seconds += 1;
+            if self.seconds.is_multiple_of(self.ping_seconds) {
+                self.revoked.retain(|_, before| *before + REVOCATION_LIFE > now);
+            }
+        }
+        let turns = u16::try_from(self.members.len().div_ceil(MEMBERS_AT_ONCE));
+        let turns = turns.unwrap_or(TURNS).clamp(1, TURNS);
+        let slots = self.members.capacity();
+        let end = self.next_slot + slots.div_ceil(turns.into());
+        let second = self.seconds % self.ping_seconds;
         let cursor = self.position.map(|position| (position, native::cursor(position)));
-        for (_, member) in &mut self.members {
-            let pinged = member.id % self.ping_seconds == turn;
-            member.tick(pinged, cursor.as_ref(), now);
+        for slot in self.next_slot..end {
+            if let Some(member) = self.members.get_mut(slot) {
+                let pinged = member.id % self.ping_seconds == second;
+                member.tick(pinged, cursor.as_ref(), now);
+            }
         }
-        if turn == 0 {
-            self.revoked.retain(|_, before| *before + REVOCATION_LIFE > now);
-        }
+        self.next_slot = if end < slots { end } else { 0 };
+        Duration::from_secs(1) / turns.into()
     }
 
     fn describe(&self) -> Vec<TopicCount> {

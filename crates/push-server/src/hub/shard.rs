@@ -501,9 +501,8 @@ impl Shard {
         }
     }
 
-    /// Once a second: pings are spread over `ping_seconds` by the connections' numbers, so no connection needs a
-    /// timer of its own.
-    /// Looks after the members whose turn it is, and says how long afterwards it is the next ones'.
+    /// Looks after the members whose turn it is, and says how long afterwards it is the next ones'. Pings are spread over
+    /// `ping_seconds` by the connections' numbers, so no connection needs a timer of its own.
     fn look_after(&mut self, now: DateTime<Utc>) -> Duration {
         if self.next_slot == 0 {
             self.seconds += 1;

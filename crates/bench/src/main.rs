@@ -41,8 +41,8 @@ are those of this machine at that time; the ratios are what counts.
 All clients live in one event loop (`crates/bench`). Latency is counted from the moment an event was due, so a server
 that holds up its publisher gains nothing. CPU and memory are those of all of the server's processes, from `/proc`.
 
-While events are sent at a steady rate (`fanout`, `shop`, `stalled`) that loop stays on one core, and the servers run on
-whichever they like: over loopback the kernel else moves the loop onto the server's core in some runs, where the two take turns.
+While events are sent at a steady rate (`fanout`, `shop`, `stalled`) that loop has a core to itself, and each server the
+others: over loopback the kernel else moves the loop onto the server's core in some runs, where the two take turns.
 ";
 
 #[derive(Debug, Parser)]

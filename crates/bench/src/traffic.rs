@@ -117,7 +117,7 @@ pub fn run(
     let (processes, own) = (server.processes(), Processes::own());
     let (cpu, own_cpu) = (processes.cpu(), own.cpu());
     let trailing = server.trailing();
-    let _own_core = OwnCore::take();
+    let _own_core = OwnCore::take(&processes);
     let mut outcome = Outcome::default();
     let mut seen: HashMap<usize, u32> = HashMap::new();
     let mut last_came = Instant::now();

@@ -9,6 +9,7 @@ mod inbox;
 mod member;
 mod memory;
 mod shard;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;

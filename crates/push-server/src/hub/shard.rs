@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use chaffer_shared::config::Push;
@@ -19,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::inbox::{Heard, Inbox};
 use super::member::{Member, Native, Session, Start};
 use super::memory::Memory;
+use super::turns::Turns;
 use super::{
     Audience, Command, ConnectionId, NativeJoin, Published, SessionId, TopicCount,
     close_for_restart,
@@ -38,12 +38,6 @@ const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(60);
 
 /// So many commands are taken from the queue at once.
 const MAX_BATCH: usize = 256;
-
-/// Members are looked after once a second each, at most in so many turns: to ping one of twenty-five among ten thousand, and to
-/// read what they answer, takes both cores milliseconds, which events would wait for.
-const TURNS: u16 = 128;
-/// A turn for fewer is not worth its wake-up.
-const MEMBERS_AT_ONCE: usize = 64;
 
 #[derive(Default)]
 struct Hearers {
@@ -65,9 +59,7 @@ pub(super) struct Shard {
     mark: u64,
     /// Members with frames that are queued and not yet written; empty between two commands.
     unwritten: Vec<usize>,
-    seconds: u64,
-    /// From where on members are looked after next.
-    next_slot: usize,
+    turns: Turns,
     ping_seconds: u64,
     restart_spread_ms: u64,
     /// More than this is not replayed at once: it would fill the client's queue.
@@ -96,8 +88,7 @@ impl Shard {
             revoked: HashMap::new(),
             mark: 0,
             unwritten: Vec::new(),
-            seconds: 0,
-            next_slot: 0,
+            turns: Turns::new(),
             ping_seconds: config.ping_seconds.max(1),
             restart_spread_ms: config.restart_spread_ms,
             replay_limit: config.client_queue_bytes / 2,
@@ -120,9 +111,7 @@ impl Shard {
                 break;
             }
             if is_turn {
-                let pause = self.look_after(Utc::now());
-                // From when it was due, so that all turns together take a second; not to make up for lost ones.
-                let next = (turn.deadline() + pause).max(Instant::now());
+                let next = self.look_after(turn.deadline());
                 turn.as_mut().reset(next);
             }
             if !inbox.is_empty() {
@@ -501,29 +490,23 @@ impl Shard {
         }
     }
 
-    /// Looks after the members whose turn it is, and says how long afterwards it is the next ones'. Pings are spread over
-    /// `ping_seconds` by the connections' numbers, so no connection needs a timer of its own.
-    fn look_after(&mut self, now: DateTime<Utc>) -> Duration {
-        if self.next_slot == 0 {
-            self.seconds += 1;
-            if self.seconds.is_multiple_of(self.ping_seconds) {
-                self.revoked.retain(|_, before| *before + REVOCATION_LIFE > now);
-            }
+    /// Looks after the members whose turn was `due`, and says when it is the next ones'. Pings are spread over `ping_seconds`
+    /// by the connections' numbers, so no connection needs a timer of its own.
+    fn look_after(&mut self, due: Instant) -> Instant {
+        let (members, slots, now) = (self.members.len(), self.members.capacity(), Utc::now());
+        let (turn, next) = self.turns.begin(members, slots, due, Instant::now());
+        let second = self.turns.seconds % self.ping_seconds;
+        if turn.start == 0 && second == 0 {
+            self.revoked.retain(|_, before| *before + REVOCATION_LIFE > now);
         }
-        let turns = u16::try_from(self.members.len().div_ceil(MEMBERS_AT_ONCE));
-        let turns = turns.unwrap_or(TURNS).clamp(1, TURNS);
-        let slots = self.members.capacity();
-        let end = self.next_slot + slots.div_ceil(turns.into());
-        let second = self.seconds % self.ping_seconds;
         let cursor = self.position.map(|position| (position, native::cursor(position)));
-        for slot in self.next_slot..end {
+        for slot in turn {
             if let Some(member) = self.members.get_mut(slot) {
                 let pinged = member.id % self.ping_seconds == second;
                 member.tick(pinged, cursor.as_ref(), now);
             }
         }
-        self.next_slot = if end < slots { end } else { 0 };
-        Duration::from_secs(1) / turns.into()
+        next
     }
 
     fn describe(&self) -> Vec<TopicCount> {

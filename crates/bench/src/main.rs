@@ -1,8 +1,8 @@
 //! Measures Chaffer beside its peers, on one machine, in one go, and writes what came of it.
 //!
 //! `make bench` builds releases, installs the peers and runs this. [`swarm`] is all clients in one event loop,
-//! [`traffic`] sends at a steady rate and counts what comes, from a core of its own ([`own_core`]), [`servers`] starts Chaffer and its peers, [`process`]
-//! asks the kernel what they cost, [`scenarios`] says what is measured, [`sheet`] makes tables of it.
+//! [`traffic`] sends at a steady rate and counts what comes, from one core ([`one_core`]), [`servers`] starts Chaffer and its
+//! peers, [`process`] asks the kernel what they cost, [`scenarios`] says what is measured, [`sheet`] makes tables of it.
 #![expect(
     clippy::indexing_slicing,
     reason = "this program meets nobody but the servers that it starts; a panic is a broken measurement"
@@ -10,7 +10,7 @@
 
 mod http;
 mod machine;
-mod own_core;
+mod one_core;
 mod process;
 mod scenarios;
 mod servers;
@@ -41,8 +41,8 @@ are those of this machine at that time; the ratios are what counts.
 All clients live in one event loop (`crates/bench`). Latency is counted from the moment an event was due, so a server
 that holds up its publisher gains nothing. CPU and memory are those of all of the server's processes, from `/proc`.
 
-While events are sent at a steady rate (`fanout`, `shop`, `stalled`) that loop has a core to itself, and each server the
-others: over loopback the kernel else moves the loop onto the server's core in some runs, where the two take turns.
+While events are sent at a steady rate (`fanout`, `shop`, `stalled`) that loop stays on one core, and the servers run on
+whichever they like: over loopback the kernel else moves the loop onto the server's core more often, where they take turns.
 ";
 
 #[derive(Debug, Parser)]

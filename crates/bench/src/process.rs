@@ -119,13 +119,6 @@ impl Processes {
         self
     }
 
-    /// Their threads.
-    pub fn threads(&self) -> impl Iterator<Item = Pid> {
-        let tasks = self.0.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
-        let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-        tasks.flatten().flatten().filter_map(number).filter_map(Pid::from_raw)
-    }
-
     /// CPU seconds so far, user and system.
     #[must_use]
     pub fn cpu(&self) -> f64 {

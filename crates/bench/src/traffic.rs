@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::own_core::OwnCore;
+use crate::one_core::OneCore;
 use crate::process::Processes;
 use crate::servers::{Audience, Fanout};
 use crate::sheet::percentile;
@@ -117,7 +117,7 @@ pub fn run(
     let (processes, own) = (server.processes(), Processes::own());
     let (cpu, own_cpu) = (processes.cpu(), own.cpu());
     let trailing = server.trailing();
-    let _own_core = OwnCore::take(&processes);
+    let _one_core = OneCore::take();
     let mut outcome = Outcome::default();
     let mut seen: HashMap<usize, u32> = HashMap::new();
     let mut last_came = Instant::now();

@@ -2,8 +2,8 @@
 //!
 //! Over loopback the kernel likes to move whoever is woken to the core of the one that wakes it. A server and its clients, on
 //! machines of their own in real life, then take turns on one core while the others idle, in some runs and not in others, and the
-//! percentiles tell how often. So it is rarer. To keep the servers off that core, too, was tried: with a single core left to
-//! them their CPU is that of wake-ups between cores (`fanout` 3.6 instead of 2.4 s a million, `shop` 23 instead of 14).
+//! percentiles tell how often. So it is rarer. To keep the servers off that core, too, was tried: on two cores their CPU then is
+//! that of sockets whose other end is in another core's cache (`fanout` 3.6 instead of 2.4 s a million, `shop` 23 instead of 14).
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 

@@ -51,7 +51,8 @@ impl Turns {
 mod tests {
     use super::*;
 
-    /// Plays one second from the start, with so much time between two turns; returns how often each slot had its turn.
+    /// Plays so many seconds with at least so much time between two turns; returns how often each slot had its turn, and how many
+    /// rounds and turns there were.
     fn play(members: usize, slots: usize, seconds: u64, least: Duration) -> (Vec<u64>, u64, u32) {
         let (mut turns, mut visits, mut count) = (Turns::new(), vec![0; slots], 0);
         let start = Instant::now();

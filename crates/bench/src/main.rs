@@ -34,9 +34,12 @@ const FILES: u64 = 10_500;
 const HEAD: &str = "# Benchmarks
 
 Written by `make bench` (`make bench WORDS=fanout` runs one scenario alone): Chaffer's release build and its peers from
-Debian on one machine, over loopback, one after the other, three times. A number is the median of the repeats, with the
-smallest and the largest behind it; a ratio is the median of the repeats' own ratios, ours divided by the peer's. Times
-are those of this machine at that time; the ratios are what counts.
+Debian on one machine, over loopback, three times. A number is the median of the repeats, with the smallest and the
+largest behind it; a ratio is the median of the repeats' own ratios, ours divided by the peer's. Times are those of this
+machine at that time; the ratios are what counts.
+
+Within a repeat a server and its peer are measured one after the other; in `fanout` and `post` both are up, and a few
+seconds of the same traffic go to either in turn, so that what else the machine does in those seconds hits both.
 
 All clients live in one event loop (`crates/bench`). Latency is counted from the moment an event was due, so a server
 that holds up its publisher gains nothing. CPU and memory are those of all of the server's processes, from `/proc`.

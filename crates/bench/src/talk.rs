@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -42,64 +41,90 @@ pub trait Talk {
     fn pair(&mut self, number: usize) -> Result<Pair>;
 }
 
-/// What came of it.
-pub struct Outcome {
-    /// Messages sent, and messages that came.
-    pub sent: u64,
-    /// Messages that came.
-    pub delivered: u64,
+/// All pairs of a server, and what came of what they said.
+pub struct Talkers {
+    pairs: Vec<Pair>,
+    processes: Processes,
+    /// The server's CPU seconds before anything was said.
+    cpu_before: f64,
+    /// Messages sent; each has a number, so that none counts twice.
+    sent: u32,
+    /// Nanoseconds from when it was due to when it came, for each message that came.
     latencies: Vec<u64>,
-    /// CPU seconds of the server.
-    pub cpu: f64,
 }
 
-impl Outcome {
+impl Talkers {
+    /// So many pairs.
+    ///
+    /// # Errors
+    /// When they are not let in.
+    pub fn meet(server: &mut dyn Talk, pairs: u32) -> Result<Self> {
+        let pairs = (0..pairs as usize).map(|n| server.pair(n)).collect::<Result<_>>()?;
+        let processes = server.processes();
+        let cpu_before = processes.cpu();
+        Ok(Self { pairs, processes, cpu_before, sent: 0, latencies: Vec::new() })
+    }
+
+    /// Messages sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.into()
+    }
+
+    /// Messages that came.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.latencies.len() as u64
+    }
+
     /// In milliseconds.
     pub fn percentile(&mut self, percent: usize) -> f64 {
         percentile(&mut self.latencies, percent)
     }
-}
 
-/// So many pairs talk for so long, together at this rate.
-///
-/// # Errors
-/// When a message is refused.
-pub fn run(server: &mut dyn Talk, pairs: u32, rate: u32, seconds: u32) -> Result<Outcome> {
-    let all: Vec<Pair> = (0..pairs as usize).map(|n| server.pair(n)).collect::<Result<_>>()?;
-    let processes = server.processes();
-    let cpu = processes.cpu();
-    let base = Instant::now() + Duration::from_millis(100);
-    let (heard, ears) = mpsc::channel();
-    let mut senders = Vec::new();
-    for (number, pair) in (0..).zip(all) {
-        let (Pair { mut send, receive }, heard) = (pair, heard.clone());
-        receive.set_read_timeout(Some(PATIENCE))?;
-        std::thread::spawn(move || hear(receive, base, &heard));
-        senders.push(std::thread::spawn(move || -> Result<u64> {
-            let interval = Duration::from_secs(1) * pairs / rate;
-            let first = Duration::from_secs(1) * number / rate;
-            let total = seconds * rate / pairs;
-            for nth in 0..total {
-                let due = first + interval * nth;
-                std::thread::sleep((base + due).saturating_duration_since(Instant::now()));
-                send(&text(due, nth * pairs + number))?;
+    /// CPU seconds of the server since they met: with what it puts off until nobody talks.
+    #[must_use]
+    pub fn cpu(&self) -> f64 {
+        self.processes.cpu() - self.cpu_before
+    }
+
+    /// They talk for so long, together at this rate.
+    ///
+    /// # Errors
+    /// When a message is refused.
+    pub fn talk(&mut self, rate: u32, seconds: u32) -> Result<()> {
+        let pairs = u32::try_from(self.pairs.len())?;
+        let each = seconds * rate / pairs;
+        let interval = Duration::from_secs(1) * pairs / rate;
+        let first = self.sent;
+        self.sent += each * pairs;
+        let base = Instant::now() + Duration::from_millis(100);
+        std::thread::scope(|scope| {
+            let (mut mouths, mut ears) = (Vec::new(), Vec::new());
+            for (place, pair) in (0..).zip(&mut self.pairs) {
+                let Pair { send, receive } = pair;
+                receive.set_read_timeout(Some(PATIENCE))?;
+                let number = move |nth: u32| first + nth * pairs + place;
+                let expected = (0..each).map(number).collect();
+                ears.push(scope.spawn(move || hear(receive, base, expected)));
+                mouths.push(scope.spawn(move || -> Result<()> {
+                    for nth in 0..each {
+                        let due = Duration::from_secs(1) * place / rate + interval * nth;
+                        std::thread::sleep((base + due).saturating_duration_since(Instant::now()));
+                        send(&text(due, number(nth)))?;
+                    }
+                    Ok(())
+                }));
             }
-            Ok(total.into())
-        }));
+            for mouth in mouths {
+                mouth.join().ok().context("a sender panicked")??;
+            }
+            for ear in ears {
+                self.latencies.extend(ear.join().ok().context("a receiver panicked")?);
+            }
+            Ok(())
+        })
     }
-    let mut sent = 0;
-    for sender in senders {
-        sent += sender.join().ok().context("a sender panicked")??;
-    }
-    let (mut seen, mut latencies) = (HashSet::new(), Vec::new());
-    while (latencies.len() as u64) < sent {
-        let Ok((number, latency)) = ears.recv_timeout(PATIENCE) else { break };
-        if seen.insert(number) {
-            latencies.push(latency);
-        }
-    }
-    let cpu = processes.cpu() - cpu;
-    Ok(Outcome { sent, delivered: latencies.len() as u64, latencies, cpu })
 }
 
 /// A text of the usual length.
@@ -110,9 +135,13 @@ fn text(due: Duration, number: u32) -> String {
     )
 }
 
-fn hear(mut socket: TcpStream, base: Instant, heard: &mpsc::Sender<(u32, u64)>) {
+/// Listens until all of these numbers have come, or nothing comes any more; tells how late each was.
+fn hear(mut socket: &TcpStream, base: Instant, mut expected: HashSet<u32>) -> Vec<u64> {
+    let mut latencies = Vec::new();
     let (mut kept, mut piece) = (Vec::new(), vec![0; 65536]);
-    while let Ok(read @ 1..) = socket.read(&mut piece) {
+    while !expected.is_empty()
+        && let Ok(read @ 1..) = socket.read(&mut piece)
+    {
         let now = Instant::now();
         kept.extend_from_slice(&piece[..read]);
         let mut from = 0;
@@ -120,18 +149,18 @@ fn hear(mut socket: TcpStream, base: Instant, heard: &mpsc::Sender<(u32, u64)>) 
             && let Some(stamp) = kept.get(from + at..from + at + STAMP_BYTES)
         {
             from += at + STAMP_BYTES;
-            if let Some((due, number)) = due_and_number(&stamp[MARKER.len()..]) {
+            if let Some((due, number)) = due_and_number(&stamp[MARKER.len()..])
+                && expected.remove(&number)
+            {
                 let late = now.saturating_duration_since(base + due);
-                let late = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
-                if heard.send((number, late)).is_err() {
-                    return;
-                }
+                latencies.push(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
             }
         }
         // What is left may end with the beginning of a marker.
         let keep = from.max(kept.len().saturating_sub(STAMP_BYTES - 1));
         kept.drain(..keep);
     }
+    latencies
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

@@ -58,6 +58,18 @@ impl Outcome {
     pub fn percentile(&mut self, percent: usize) -> f64 {
         percentile(&mut self.latencies, percent)
     }
+
+    /// What came of more of the same.
+    pub fn add(&mut self, more: Self) {
+        self.expected += more.expected;
+        self.delivered += more.delivered;
+        self.disordered += more.disordered;
+        self.ended += more.ended;
+        self.latencies.extend(more.latencies);
+        self.cpu += more.cpu;
+        self.own_cpu += more.own_cpu;
+        self.took += more.took;
+    }
 }
 
 /// Lets people in; returns the clients in the order of `people`, and how long it took.

@@ -2,14 +2,19 @@
 
 use anyhow::Result;
 
-use super::beside_nchan;
+use super::in_folder;
 use crate::process::to_f64;
-use crate::servers::Audience;
-use crate::sheet::{Bar, Sheet};
+use crate::servers::nchan::Nchan;
+use crate::servers::push::Push;
+use crate::servers::{Audience, Fanout};
+use crate::sheet::{Bar, Sheet, Side};
 use crate::swarm::Swarm;
-use crate::traffic::{self, AT_ONCE, Plan};
+use crate::traffic::{self, AT_ONCE, Outcome, Plan};
 
 const SUBSCRIBERS: usize = 1000;
+/// Both servers are up, and so many slices of the same traffic go to either in turn (decision 31).
+const SLICES: usize = 5;
+const SLICE_SECONDS: u32 = 2;
 const CPU: &str = "CPU seconds per million deliveries";
 const P99: &str = "99th percentile, ms";
 const LOST: &str = "twice the rate: lost";
@@ -21,34 +26,70 @@ const LOST: &str = "twice the rate: lost";
 pub fn run(repeats: usize) -> Result<Sheet> {
     let title = "fanout: 1,000 subscribers, 100 events of 128 bytes a second";
     let mut sheet = Sheet::new(title, "nchan");
-    let everybody: Vec<_> = (0..SUBSCRIBERS).map(|person| (person, Audience::All)).collect();
-    beside_nchan(repeats, |side, server| {
-        let mut swarm = Swarm::new()?;
-        traffic::join(&mut swarm, server, &everybody, AT_ONCE)?;
-        for (rate, prefix) in [(100, ""), (200, "twice the rate: ")] {
-            let plan = Plan { rate, seconds: 5, bytes: 128 };
-            let mut outcome = traffic::run(
-                &mut swarm,
-                server,
-                plan,
-                |_| vec![Audience::All],
-                |_| SUBSCRIBERS as u64,
-                |_| true,
-            )?;
-            let mut note =
-                |what: &str, value: f64| sheet.note(&format!("{prefix}{what}"), side, value);
-            let millions = to_f64(outcome.delivered) / 1e6;
-            note(CPU, outcome.cpu / millions);
-            note("the same of the load generator", outcome.own_cpu / millions);
-            note("median, ms", outcome.percentile(50));
-            note(P99, outcome.percentile(99));
-            note("lost", to_f64(outcome.expected - outcome.delivered));
-        }
-        Ok(())
-    })?;
+    for _ in 0..repeats {
+        in_folder(|ours| {
+            in_folder(|theirs| {
+                let (mut ours, mut theirs) = (Push::start(ours)?, Nchan::start(theirs)?);
+                let mut sides = [
+                    Crowd::gather(Side::Ours, &mut ours)?,
+                    Crowd::gather(Side::Theirs, &mut theirs)?,
+                ];
+                for (rate, prefix) in [(100, ""), (200, "twice the rate: ")] {
+                    for _ in 0..SLICES {
+                        sides.iter_mut().try_for_each(|crowd| crowd.hear(rate))?;
+                    }
+                    sides.iter_mut().for_each(|crowd| crowd.note(&mut sheet, prefix));
+                }
+                Ok(())
+            })
+        })?;
+    }
     sheet.expect(CPU, Bar::RatioAtMost(0.8));
     sheet.expect(P99, Bar::RatioAtMost(1.0));
     sheet.expect("lost", Bar::AtMost(0.0));
     sheet.expect(LOST, Bar::AtMost(0.0));
     Ok(sheet)
+}
+
+/// A server, and the thousand who listen to it.
+struct Crowd<'a> {
+    side: Side,
+    server: &'a mut dyn Fanout,
+    swarm: Swarm,
+    heard: Outcome,
+}
+
+impl<'a> Crowd<'a> {
+    fn gather(side: Side, server: &'a mut dyn Fanout) -> Result<Self> {
+        let everybody: Vec<_> = (0..SUBSCRIBERS).map(|person| (person, Audience::All)).collect();
+        let mut swarm = Swarm::new()?;
+        traffic::join(&mut swarm, server, &everybody, AT_ONCE)?;
+        Ok(Self { side, server, swarm, heard: Outcome::default() })
+    }
+
+    /// One slice.
+    fn hear(&mut self, rate: u32) -> Result<()> {
+        let plan = Plan { rate, seconds: SLICE_SECONDS, bytes: 128 };
+        self.heard.add(traffic::run(
+            &mut self.swarm,
+            self.server,
+            plan,
+            |_| vec![Audience::All],
+            |_| SUBSCRIBERS as u64,
+            |_| true,
+        )?);
+        Ok(())
+    }
+
+    /// Writes down what was heard so far, and forgets it.
+    fn note(&mut self, sheet: &mut Sheet, prefix: &str) {
+        let mut heard = std::mem::take(&mut self.heard);
+        let mut note = |what: &str, value| sheet.note(&format!("{prefix}{what}"), self.side, value);
+        let millions = to_f64(heard.delivered) / 1e6;
+        note(CPU, heard.cpu / millions);
+        note("the same of the load generator", heard.own_cpu / millions);
+        note("median, ms", heard.percentile(50));
+        note(P99, heard.percentile(99));
+        note("lost", to_f64(heard.expected - heard.delivered));
+    }
 }

@@ -7,11 +7,13 @@ use crate::process::to_f64;
 use crate::servers::prosody::{Journal, Prosody};
 use crate::servers::stack::Stack;
 use crate::sheet::{Bar, Sheet, Side};
-use crate::talk::{self, Talk};
+use crate::talk::Talkers;
 
 const PAIRS: u32 = 20;
 const RATE: u32 = 200;
-const SECONDS: u32 = 8;
+/// Both servers are up, and so many slices of the same traffic go to either in turn (decision 31).
+const SLICES: usize = 4;
+const SLICE_SECONDS: u32 = 3;
 const CPU: &str = "CPU microseconds per message, database included";
 const P50: &str = "median, ms";
 const P99: &str = "99th percentile, ms";
@@ -38,12 +40,21 @@ pub fn run_beside_wal(repeats: usize) -> Result<Sheet> {
 fn beside_prosody(repeats: usize, title: &str, journal: Journal) -> Result<Sheet> {
     let mut sheet = Sheet::new(title, "Prosody");
     for _ in 0..repeats {
-        in_folder(|folder| {
-            let url = format!("sqlite://{}", folder.join("chaffer.sqlite").display());
-            measure(&mut Stack::start(folder, &url)?, Side::Ours, &mut sheet)
-        })?;
-        in_folder(|folder| {
-            measure(&mut Prosody::start(folder, journal)?, Side::Theirs, &mut sheet)
+        in_folder(|ours| {
+            in_folder(|theirs| {
+                let url = format!("sqlite://{}", ours.join("chaffer.sqlite").display());
+                let mut stack = Stack::start(ours, &url)?;
+                let mut prosody = Prosody::start(theirs, journal)?;
+                let mut ours = Talkers::meet(&mut stack, PAIRS)?;
+                let mut theirs = Talkers::meet(&mut prosody, PAIRS)?;
+                for _ in 0..SLICES {
+                    ours.talk(RATE, SLICE_SECONDS)?;
+                    theirs.talk(RATE, SLICE_SECONDS)?;
+                }
+                note(&mut sheet, Side::Ours, ours);
+                note(&mut sheet, Side::Theirs, theirs);
+                Ok(())
+            })
         })?;
     }
     sheet.expect(CPU, Bar::RatioAtMost(0.5));
@@ -53,12 +64,11 @@ fn beside_prosody(repeats: usize, title: &str, journal: Journal) -> Result<Sheet
     Ok(sheet)
 }
 
-fn measure(server: &mut dyn Talk, side: Side, sheet: &mut Sheet) -> Result<()> {
-    let mut outcome = talk::run(server, PAIRS, RATE, SECONDS)?;
+fn note(sheet: &mut Sheet, side: Side, mut talkers: Talkers) {
     let mut note = |what: &str, value: f64| sheet.note(what, side, value);
-    note(P50, outcome.percentile(50));
-    note(P99, outcome.percentile(99));
-    note(CPU, outcome.cpu * 1e6 / to_f64(outcome.delivered));
-    note("lost", to_f64(outcome.sent - outcome.delivered));
-    Ok(())
+    let (sent, delivered) = (talkers.sent(), talkers.delivered());
+    note(P50, talkers.percentile(50));
+    note(P99, talkers.percentile(99));
+    note(CPU, talkers.cpu() * 1e6 / to_f64(delivered));
+    note("lost", to_f64(sent - delivered));
 }

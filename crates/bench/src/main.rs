@@ -1,6 +1,6 @@
 //! Measures Chaffer beside its peers, on one machine, in one go, and writes what came of it.
 //!
-//! `make bench` builds releases, installs the peers and runs this. [`swarm`] is all clients in one event loop,
+//! `make bench` builds releases, installs the peers and runs this. [`swarm`] is all clients of a server in one event loop,
 //! [`traffic`] sends at a steady rate and counts what comes, from one core ([`one_core`]), [`servers`] starts Chaffer and its
 //! peers, [`process`] asks the kernel what they cost, [`scenarios`] says what is measured, [`sheet`] makes tables of it.
 #![expect(
@@ -38,10 +38,10 @@ Debian on one machine, over loopback, three times. A number is the median of the
 largest behind it; a ratio is the median of the repeats' own ratios, ours divided by the peer's. Times are those of this
 machine at that time; the ratios are what counts.
 
-Within a repeat a server and its peer are measured one after the other; in `fanout` and `post` both are up, and a few
-seconds of the same traffic go to either in turn, so that what else the machine does in those seconds hits both.
+Within a repeat a server and its peer are measured one after the other; in `fanout`, `post` and `post-wal` both are up,
+and slices of the same traffic, three seconds long, go to either in turn, so that what else the machine does hits both.
 
-All clients live in one event loop (`crates/bench`). Latency is counted from the moment an event was due, so a server
+All clients of a push server live in one event loop (`crates/bench`). Latency is counted from the moment an event was due, so a server
 that holds up its publisher gains nothing. CPU and memory are those of all of the server's processes, from `/proc`.
 
 While events are sent at a steady rate (`fanout`, `shop`, `stalled`) that loop stays on one core, and the servers run on

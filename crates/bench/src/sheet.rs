@@ -22,6 +22,8 @@ pub enum Bar {
     RatioAtLeast(f64),
     /// Our number itself is at most this.
     AtMost(f64),
+    /// Our number is 0, in each repeat.
+    Never,
 }
 
 /// One scenario's numbers.
@@ -99,7 +101,7 @@ impl Sheet {
 }
 
 impl Row {
-    /// Repeats run back to back, so each is compared with its own twin before the median is taken.
+    /// Each repeat is compared with its own twin, which was measured right beside it, before the median is taken.
     fn ratio(&self) -> Option<f64> {
         let ratios = self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| ours / theirs);
         let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
@@ -119,6 +121,10 @@ impl Row {
             }
             Some(Bar::AtMost(most)) => {
                 format!("<= {most}: {}", held(!self.ours.is_empty() && median(&self.ours) <= most))
+            }
+            Some(Bar::Never) => {
+                let never = !self.ours.is_empty() && self.ours.iter().all(|number| *number <= 0.0);
+                format!("never: {}", held(never))
             }
         };
         [
@@ -184,6 +190,14 @@ mod tests {
         let text = sheet.render();
         assert!(text.contains("2.00 (1.00..9.00)"), "{text}");
         assert!(text.contains("| 0.50  | ratio <= 0.4: NOT MET |"), "{text}");
+    }
+
+    #[test]
+    fn what_must_never_happen_has_happened_if_it_has_once() {
+        let mut sheet = Sheet::new("T", "nchan");
+        [0.0, 1.0, 0.0].into_iter().for_each(|lost| sheet.note("lost", Side::Ours, lost));
+        sheet.expect("lost", Bar::Never);
+        assert!(sheet.render().contains("never: NOT MET"), "{}", sheet.render());
     }
 
     #[test]

@@ -18,6 +18,8 @@ const MARKER: &[u8] = b"bench:";
 /// The marker, when it was due, and its number.
 const STAMP_BYTES: usize = MARKER.len() + 16 + 8;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Chaffer indexes for the search half a second after a commit, on the disk that the other server uses, too.
+const REST: Duration = Duration::from_secs(1);
 
 /// Posts a text.
 pub type Send = Box<dyn FnMut(&str) -> Result<()> + std::marker::Send>;
@@ -46,7 +48,7 @@ pub struct Talkers {
     pairs: Vec<Pair>,
     processes: Processes,
     /// The server's CPU seconds before anything was said.
-    cpu_before: f64,
+    cpu_before: Option<f64>,
     /// Messages sent; each has a number, so that none counts twice.
     sent: u32,
     /// Nanoseconds from when it was due to when it came, for each message that came.
@@ -61,8 +63,7 @@ impl Talkers {
     pub fn meet(server: &mut dyn Talk, pairs: u32) -> Result<Self> {
         let pairs = (0..pairs as usize).map(|n| server.pair(n)).collect::<Result<_>>()?;
         let processes = server.processes();
-        let cpu_before = processes.cpu();
-        Ok(Self { pairs, processes, cpu_before, sent: 0, latencies: Vec::new() })
+        Ok(Self { pairs, processes, cpu_before: None, sent: 0, latencies: Vec::new() })
     }
 
     /// Messages sent.
@@ -82,13 +83,14 @@ impl Talkers {
         percentile(&mut self.latencies, percent)
     }
 
-    /// CPU seconds of the server since they met: with what it puts off until nobody talks.
+    /// CPU seconds of the server since they began to talk: with what it puts off until nobody talks.
     #[must_use]
     pub fn cpu(&self) -> f64 {
-        self.processes.cpu() - self.cpu_before
+        let now = self.processes.cpu();
+        now - self.cpu_before.unwrap_or(now)
     }
 
-    /// They talk for so long, together at this rate.
+    /// They talk for so long, together at this rate. Then the server has a moment for what it puts off.
     ///
     /// # Errors
     /// When a message is refused.
@@ -97,6 +99,7 @@ impl Talkers {
         let each = seconds * rate / pairs;
         let interval = Duration::from_secs(1) * pairs / rate;
         let first = self.sent;
+        self.cpu_before.get_or_insert(self.processes.cpu());
         self.sent += each * pairs;
         let base = Instant::now() + Duration::from_millis(100);
         std::thread::scope(|scope| {
@@ -122,8 +125,10 @@ impl Talkers {
             for ear in ears {
                 self.latencies.extend(ear.join().ok().context("a receiver panicked")?);
             }
-            Ok(())
-        })
+            anyhow::Ok(())
+        })?;
+        std::thread::sleep(REST);
+        Ok(())
     }
 }
 

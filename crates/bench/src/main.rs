@@ -41,8 +41,8 @@ machine at that time; the ratios are what counts.
 Within a repeat a server and its peer are measured one after the other; in `fanout`, `post` and `post-wal` both are up,
 and slices of the same traffic, three seconds long, go to either in turn, so that what else the machine does hits both.
 
-All clients of a push server live in one event loop (`crates/bench`). Latency is counted from the moment an event was due, so a server
-that holds up its publisher gains nothing. CPU and memory are those of all of the server's processes, from `/proc`.
+All clients of a push server live in one event loop (`crates/bench`). Latency is counted from the moment an event was due,
+so a server that holds up its publisher gains nothing. CPU and memory are those of all of its processes, from `/proc`.
 
 While events are sent at a steady rate (`fanout`, `shop`, `stalled`) that loop stays on one core, and the servers run on
 whichever they like: over loopback the kernel else moves the loop onto the server's core more often, where they take turns.

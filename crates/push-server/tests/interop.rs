@@ -29,10 +29,12 @@ foreach ([0, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES, JSON_PRETTY_PRINT 
 }
 "#;
 
-/// The same from Python.
+/// The same from Python. pyzmq does not end a context by itself when the interpreter exits (24.0, `Context.__del__`): without
+/// the last line, what was not sent by then is lost, also to libzmq's own PULL, whatever LINGER says.
 const PYTHON_PUSHER: &str = r#"
 import json, sys, zmq
-push = zmq.Context().socket(zmq.PUSH)
+context = zmq.Context()
+push = context.socket(zmq.PUSH)
 push.setsockopt(zmq.LINGER, 2000)
 push.connect(sys.argv[1])
 event = {"text": "жар-птица \U0001f431", "category": "kittens", "empty": [], "n": 1e300, "f": 1.50, "no": None}
@@ -40,6 +42,7 @@ for options in [{}, {"ensure_ascii": False}, {"indent": 1, "sort_keys": True}]:
     text = json.dumps(event, **options)
     push.send(text.encode())
     print(json.dumps(text))
+context.destroy()
 "#;
 
 /// One message and the end, after so many milliseconds of LINGER: the PHP of a checkout page.
@@ -195,8 +198,9 @@ async fn libzmq_with_heartbeats_and_the_crate_zeromq_stay_connected() {
     let mut push = zeromq::PushSocket::new();
     push.connect(&format!("tcp://{}", daemon.pusher)).await.unwrap();
     let heartbeats = r#"
-import sys, time, zmq
-push = zmq.Context().socket(zmq.PUSH)
+import sys, zmq
+context = zmq.Context()
+push = context.socket(zmq.PUSH)
 push.setsockopt(zmq.HEARTBEAT_IVL, 50)
 push.setsockopt(zmq.HEARTBEAT_TTL, 1000)
 push.setsockopt(zmq.HEARTBEAT_TIMEOUT, 500)
@@ -208,6 +212,7 @@ for n in range(1000):
 # Thirty heartbeats, three times the time-out.
 assert not events.poll(1500), "disconnected"
 push.send(b'{"category":"last"}')
+context.destroy()
 "#;
     let mut id = 0;
     let mut publish = async || {

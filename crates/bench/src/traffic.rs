@@ -44,8 +44,6 @@ pub struct Outcome {
     pub delivered: u64,
     /// Nanoseconds from when it was due to when it came, for each delivery.
     pub latencies: Vec<u64>,
-    /// CPU seconds of the server.
-    pub cpu: f64,
     /// CPU seconds of this program.
     pub own_cpu: f64,
 }
@@ -62,7 +60,6 @@ impl Outcome {
         self.expected += more.expected;
         self.delivered += more.delivered;
         self.latencies.extend(more.latencies);
-        self.cpu += more.cpu;
         self.own_cpu += more.own_cpu;
     }
 }
@@ -121,8 +118,8 @@ pub fn run(
     counts: impl Fn(usize) -> bool,
 ) -> Result<Outcome> {
     let (total, interval) = (plan.rate * plan.seconds, Duration::from_secs(1) / plan.rate);
-    let (processes, own) = (server.processes(), Processes::own());
-    let (cpu, own_cpu) = (processes.cpu(), own.cpu());
+    let own = Processes::own();
+    let own_cpu = own.cpu();
     let trailing = server.trailing();
     let _one_core = OneCore::take();
     let mut outcome = Outcome::default();
@@ -182,7 +179,6 @@ pub fn run(
             bail!("somebody joined while events were sent");
         }
     }
-    outcome.cpu = processes.cpu() - cpu;
     outcome.own_cpu = own.cpu() - own_cpu;
     if outcome.latencies.is_empty() {
         bail!("nothing was delivered");

@@ -23,6 +23,8 @@ pub fn run(repeats: usize) -> Result<Sheet> {
     beside_nchan(repeats, |side, server| {
         let mut swarm = Swarm::new()?;
         traffic::join(&mut swarm, server, &people, AT_ONCE)?;
+        let processes = server.processes();
+        let cpu = processes.cpu();
         let plan = Plan { rate: 2000, seconds: 6, bytes: 128 };
         let mut outcome = traffic::run(
             &mut swarm,
@@ -32,9 +34,10 @@ pub fn run(repeats: usize) -> Result<Sheet> {
             |people| people.len() as u64,
             |_| true,
         )?;
+        let cpu = processes.cpu() - cpu;
         let mut note = |what: &str, value: f64| sheet.note(what, side, value);
         let millions = to_f64(outcome.delivered) / 1e6;
-        note("CPU seconds per million deliveries", outcome.cpu / millions);
+        note("CPU seconds per million deliveries", cpu / millions);
         note("the same of the load generator", outcome.own_cpu / millions);
         note("median, ms", outcome.percentile(50));
         note(P99, outcome.percentile(99));
